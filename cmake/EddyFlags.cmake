@@ -1,0 +1,26 @@
+# Compiler and linker flags that hold for everything in the tree.
+
+set(EDDY_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
+option(EDDY_COVERAGE "Instrument for gcov" OFF)
+option(EDDY_WERROR "Treat warnings as errors" OFF)
+
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Wcast-qual -Wstrict-prototypes)
+if(EDDY_WERROR)
+    add_compile_options(-Werror)
+endif()
+
+if(EDDY_SANITIZE)
+    add_compile_options(-fsanitize=${EDDY_SANITIZE} -fno-sanitize-recover=all
+                        -fno-omit-frame-pointer)
+    add_link_options(-fsanitize=${EDDY_SANITIZE})
+endif()
+
+if(EDDY_COVERAGE)
+    add_compile_options(--coverage)
+    add_link_options(--coverage)
+endif()

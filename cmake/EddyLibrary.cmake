@@ -1,0 +1,88 @@
+# How the libraries are compiled, linked and installed. A library NAME has its sources in the object library
+# NAME-objects and its version script in cmake/NAME.map; it comes as the targets NAME (shared) and NAME-static.
+
+include(CheckCCompilerFlag)
+include(CheckLinkerFlag)
+
+check_c_compiler_flag(-fno-semantic-interposition EDDY_HAS_NO_SEMANTIC_INTERPOSITION)
+check_linker_flag(C -Wl,-Bsymbolic-functions EDDY_HAS_BSYMBOLIC_FUNCTIONS)
+check_linker_flag(C -Wl,-z,defs EDDY_HAS_Z_DEFS)
+check_linker_flag(C "-Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/eddy.map" EDDY_HAS_VERSION_SCRIPT)
+
+set(EDDY_PUBLIC_INCLUDES
+    ${PROJECT_SOURCE_DIR}/framework/include
+    ${PROJECT_SOURCE_DIR}/transports/include
+    ${PROJECT_SOURCE_DIR}/protocols/include)
+
+function(eddy_compile_as_library objects)
+    set_target_properties(${objects} PROPERTIES
+        POSITION_INDEPENDENT_CODE ON
+        C_VISIBILITY_PRESET hidden)
+    # No folder with private headers may be on the include path: a signal.h there would shadow the system's.
+    target_include_directories(${objects} PRIVATE ${EDDY_PUBLIC_INCLUDES} ${PROJECT_SOURCE_DIR})
+    target_compile_definitions(${objects} PRIVATE _GNU_SOURCE EDDY_BUILDING)
+    if(EDDY_HAS_NO_SEMANTIC_INTERPOSITION)
+        target_compile_options(${objects} PRIVATE -fno-semantic-interposition)
+    endif()
+    target_link_libraries(${objects} PRIVATE Threads::Threads)
+endfunction()
+
+# eddy_add_libraries(NAME [OTHER]): NAME links OTHER, shared to shared and static to static.
+function(eddy_add_libraries name)
+    add_library(${name} SHARED $<TARGET_OBJECTS:${name}-objects>)
+    add_library(${name}-static STATIC $<TARGET_OBJECTS:${name}-objects>)
+    set_target_properties(${name} PROPERTIES
+        VERSION ${PROJECT_VERSION}
+        SOVERSION 0
+        LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/${name}.map)
+    set_target_properties(${name}-static PROPERTIES OUTPUT_NAME ${name})
+    if(EDDY_HAS_VERSION_SCRIPT)
+        target_link_options(${name} PRIVATE
+            -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/${name}.map)
+    endif()
+    if(EDDY_HAS_BSYMBOLIC_FUNCTIONS)
+        target_link_options(${name} PRIVATE -Wl,-Bsymbolic-functions)
+    endif()
+    # Sanitizers leave their own symbols to the program.
+    if(EDDY_HAS_Z_DEFS AND NOT EDDY_SANITIZE)
+        target_link_options(${name} PRIVATE -Wl,-z,defs)
+    endif()
+
+    set(suffix_of_${name} "")
+    set(suffix_of_${name}-static "-static")
+    foreach(target ${name} ${name}-static)
+        foreach(dir ${EDDY_PUBLIC_INCLUDES})
+            target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${dir}>)
+        endforeach()
+        target_include_directories(${target} PUBLIC $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+        target_link_libraries(${target} PUBLIC Threads::Threads)
+        foreach(other ${ARGN})
+            target_link_libraries(${target} PUBLIC ${other}${suffix_of_${target}})
+        endforeach()
+        add_library(Eddy::${target} ALIAS ${target})
+    endforeach()
+
+    install(TARGETS ${name} ${name}-static EXPORT EddyTargets
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    set(EDDY_PC_NAME ${name})
+    set(EDDY_PC_REQUIRES ${ARGN})
+    cmake_path(APPEND EDDY_PC_LIBDIR "\${prefix}" "${CMAKE_INSTALL_LIBDIR}")
+    cmake_path(APPEND EDDY_PC_INCLUDEDIR "\${prefix}" "${CMAKE_INSTALL_INCLUDEDIR}")
+    configure_file(${PROJECT_SOURCE_DIR}/cmake/eddy.pc.in ${PROJECT_BINARY_DIR}/${name}.pc @ONLY)
+    install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endfunction()
+
+function(eddy_install)
+    include(CMakePackageConfigHelpers)
+    foreach(dir ${EDDY_PUBLIC_INCLUDES})
+        install(DIRECTORY ${dir}/eddy DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+            FILES_MATCHING PATTERN "*.h")
+    endforeach()
+    set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Eddy)
+    write_basic_package_version_file(${PROJECT_BINARY_DIR}/EddyConfigVersion.cmake
+        COMPATIBILITY SameMinorVersion)
+    install(FILES ${PROJECT_SOURCE_DIR}/cmake/EddyConfig.cmake
+        ${PROJECT_BINARY_DIR}/EddyConfigVersion.cmake DESTINATION ${config_dir})
+    install(EXPORT EddyTargets NAMESPACE Eddy:: DESTINATION ${config_dir})
+endfunction()

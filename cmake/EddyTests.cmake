@@ -1,0 +1,111 @@
+# Registering tests. What a test needs is written in its own first five lines, so that adding a test is adding a file:
+#
+#     backends: select poll epoll sim    once per backend: EDDY_TEST_BACKEND is set (scripts: --backend)
+#     timeout: 120                       seconds, in place of 60
+#     labels: threads                    ctest labels beside the folder's name
+#     serial                             never beside another test
+#     smoke                              a benchmark that ctest runs with --smoke
+#
+# as comments: /* serial */ in C, # serial in scripts.
+
+set(EDDY_TEST_TIMEOUT_FACTOR 1 CACHE STRING "What each test's time-out is multiplied by (sanitizers are slow)")
+
+# Sets PREFIX_backends, _timeout, _labels, _serial and _smoke from the head of FILE.
+function(eddy_read_marks prefix file)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} text LIMIT 1000)
+    string(REPLACE ";" "," text "${text}")
+    set(line "[^\n]*\n?")
+    string(REGEX MATCH "^${line}${line}${line}${line}${line}" head "${text}")
+    foreach(mark backends labels timeout)
+        set(value "")
+        if(head MATCHES "(/\\*|#) ${mark}: *([a-z0-9_ -]+)")
+            string(STRIP "${CMAKE_MATCH_2}" value)
+            string(REGEX REPLACE " +" ";" value "${value}")
+        endif()
+        set(${prefix}_${mark} "${value}" PARENT_SCOPE)
+    endforeach()
+    foreach(mark serial smoke)
+        set(value FALSE)
+        if(head MATCHES "(/\\*|#) ${mark}( \\*/|\n)")
+            set(value TRUE)
+        endif()
+        set(${prefix}_${mark} ${value} PARENT_SCOPE)
+    endforeach()
+endfunction()
+
+# eddy_set_test(NAME [SERIAL] [TIMEOUT seconds] [LABELS ...] [ENVIRONMENT ...]): properties of a ctest entry.
+function(eddy_set_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "LABELS;ENVIRONMENT")
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 60)
+    endif()
+    math(EXPR timeout "${arg_TIMEOUT} * ${EDDY_TEST_TIMEOUT_FACTOR}")
+    set_tests_properties(${name} PROPERTIES
+        TIMEOUT ${timeout}
+        LABELS "${arg_LABELS}"
+        ENVIRONMENT "${arg_ENVIRONMENT}"
+        SKIP_RETURN_CODE 77)
+    if(arg_SERIAL)
+        set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+    endif()
+endfunction()
+
+# eddy_add_program(TARGET SOURCES ...): a program over the static libraries that may use private headers.
+function(eddy_add_program target)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES")
+    add_executable(${target} ${arg_SOURCES})
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
+    if(TARGET eddy-sim-static)
+        target_link_libraries(${target} PRIVATE eddy-sim-static)
+    endif()
+    target_link_libraries(${target} PRIVATE eddy-static)
+endfunction()
+
+# eddy_add_test(NAME SOURCES ... [LABELS ...] [TIMEOUT seconds] [ARGS ...] [BACKENDS ...] [SERIAL]): one CUnit
+# program and its ctest entry NAME, or with BACKENDS one entry NAME.BACKEND for each.
+function(eddy_add_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "SOURCES;LABELS;ARGS;BACKENDS")
+    string(REPLACE "." "-" target ${name})
+    eddy_add_program(${target} SOURCES ${arg_SOURCES})
+    target_link_libraries(${target} PRIVATE eddy-test-support PkgConfig::CUNIT)
+
+    set(common LABELS ${arg_LABELS})
+    if(arg_TIMEOUT)
+        list(APPEND common TIMEOUT ${arg_TIMEOUT})
+    endif()
+    if(arg_SERIAL)
+        list(APPEND common SERIAL)
+    endif()
+    if(arg_BACKENDS)
+        foreach(backend ${arg_BACKENDS})
+            if(backend IN_LIST EDDY_TEST_BACKENDS)
+                add_test(NAME ${name}.${backend} COMMAND ${target} ${arg_ARGS})
+                eddy_set_test(${name}.${backend} ${common} ENVIRONMENT EDDY_TEST_BACKEND=${backend})
+            endif()
+        endforeach()
+    else()
+        add_test(NAME ${name} COMMAND ${target} ${arg_ARGS})
+        eddy_set_test(${name} ${common})
+    endif()
+endfunction()
+
+# eddy_add_test_folder(FOLDER): every FOLDER/*.c is a test FOLDER.NAME, registered as its marks say.
+function(eddy_add_test_folder folder)
+    file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.c)
+    foreach(source ${sources})
+        get_filename_component(name ${source} NAME_WE)
+        eddy_read_marks(mark ${source})
+        set(options "")
+        if(mark_serial)
+            set(options SERIAL)
+        endif()
+        eddy_add_test(${folder}.${name}
+            SOURCES ${source}
+            LABELS ${folder} ${mark_labels}
+            TIMEOUT ${mark_timeout}
+            BACKENDS ${mark_backends}
+            ${options})
+    endforeach()
+endfunction()
