@@ -1,0 +1,222 @@
+/*
+ * The seam to the outside world, for authors of backends and simulators. (Users need none of it; its
+ * binary interface promises less than the other headers'.)
+ *
+ * Upwards there is one interface, eddy_io_class: what a backend tells a transport, listener or watch.
+ * Downwards there are three: eddy_sys (system calls), eddy_selector (readiness, selector.h) and
+ * eddy_backend, whose NULL slots are the reactor's: the reactor turns sys + selector into a backend.
+ *
+ * The rules:
+ *  a  Downcalls come from the loop's thread (but `wake`), from inside any upcall, on any endpoint.
+ *  b  Upcalls come from `dispatch` alone, never from inside a downcall.
+ *  c  But for get_buffer and output: these are questions, answered at once. They may still close,
+ *     abort or pause: a backend reads io->want and io->flags again after every upcall.
+ *  d  An io is the backend's memory from attach or connect until its `closed` upcall returns. That
+ *     comes once, last, at the quiet point at the end of dispatch: no frame below refers to any io.
+ *  e  User memory is never given to an operation that pends: reads into it are bound late (get_buffer,
+ *     read, received with nothing between); writes from it happen within try_send. What pends is the
+ *     backend's memory (reads) or the transport's queue (writes), whose blocks never move.
+ *  f  An error comes by return code or by upcall, never both. A failed downcall changed nothing.
+ *     EINTR never gets out. What a void slot cannot do, its operation reports: received(<0), sent(<0),
+ *     accepted(<0), connected(<0).
+ *  g  Starts and stops are wishes (io->want): on upcalls at once, on the kernel at the next wait.
+ *     Watches are the exception: they reach the kernel inside the call.
+ */
+#ifndef EDDY_BACKEND_H
+#define EDDY_BACKEND_H
+
+#include <eddy/addr.h>
+#include <eddy/base.h>
+#include <eddy/selector.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct eddy_loop;
+struct eddy_io;
+struct eddy_backend;
+
+/* ---- system calls ---- */
+
+/* Every call returns >= 0 or -errno, never -EINTR. Descriptors are born non-blocking and
+ * close-on-exec. A test fails or scripts each of them by a table of its own. */
+struct eddy_sys_class {
+    const char *name;
+    uint32_t abi_size; /* sizeof(struct eddy_sys_class) */
+
+    int (*socket)(struct eddy_sys *sys, int family, int type, int protocol);
+    int (*close)(struct eddy_sys *sys, eddy_fd fd);
+    /* Takes over a descriptor made elsewhere: makes it non-blocking and close-on-exec. */
+    int (*adopt)(struct eddy_sys *sys, eddy_fd fd);
+    int (*bind)(struct eddy_sys *sys, eddy_fd fd, const struct eddy_addr *a);
+    int (*listen)(struct eddy_sys *sys, eddy_fd fd, int backlog);
+    /* The new descriptor; *ret_peer is its address. */
+    int (*accept)(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret_peer);
+    /* 0, or -EINPROGRESS: then the descriptor becomes writable and `error` tells. */
+    int (*connect)(struct eddy_sys *sys, eddy_fd fd, const struct eddy_addr *a);
+    /* The pending error of a socket (SO_ERROR) as 0 or -errno. */
+    int (*error)(struct eddy_sys *sys, eddy_fd fd);
+    int (*sockname)(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret);
+    int (*peername)(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret);
+    int (*getsockopt)(struct eddy_sys *sys, eddy_fd fd, int level, int name, int *ret);
+    int (*setsockopt)(struct eddy_sys *sys, eddy_fd fd, int level, int name, int value);
+    ssize_t (*recv)(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len);
+    /* Neither raises SIGPIPE. */
+    ssize_t (*send)(struct eddy_sys *sys, eddy_fd fd, const void *data, size_t len);
+    ssize_t (*sendv)(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n);
+    int (*shutdown)(struct eddy_sys *sys, eddy_fd fd, int how);
+    /* How many bytes the kernel holds that we have not read (*ret_in), and that the peer has not
+     * acknowledged (*ret_out; 0 where the system cannot tell). */
+    int (*pending)(struct eddy_sys *sys, eddy_fd fd, int *ret_in, int *ret_out);
+    /* The wake-up: fds[0] is readable after kick(fds[1]) until drain(fds[0]). Both may be the same.
+     * A full one counts as kicked. kick: [any thread, async-signal-safe]. */
+    int (*waker)(struct eddy_sys *sys, eddy_fd fds[2]);
+    void (*kick)(struct eddy_sys *sys, eddy_fd fd);
+    void (*drain)(struct eddy_sys *sys, eddy_fd fd);
+    eddy_nsec (*now)(struct eddy_sys *sys);
+};
+
+/* Embed first and extend. Must outlive the loops that use it. */
+struct eddy_sys {
+    const struct eddy_sys_class *cls;
+};
+
+/* The system itself. */
+EDDY_API struct eddy_sys *eddy_sys_posix(void);
+
+/* ---- endpoints ---- */
+
+enum eddy_io_kind {
+    EDDY_IO_STREAM,
+    EDDY_IO_LISTENER,
+    EDDY_IO_WATCH,
+};
+
+/* io->flags */
+enum {
+    EDDY_IO_OWNBUF = 1 << 0,     /* the owner's: reads go to get_buffer's memory */
+    EDDY_IO_CONNECTING = 1 << 1, /* connected() is still owed */
+    EDDY_IO_CANCELLED = 1 << 2,  /* silent: no upcall but closed() */
+    EDDY_IO_CLOSING = 1 << 3,    /* close was asked for: closed() is owed */
+    EDDY_IO_DIRTY = 1 << 4,      /* on the list of those whose want and armed differ */
+};
+
+/* Embedded first in what the backend serves. The owner zeroes it, sets cls, loop and kind, and then
+ * touches nothing but want and EDDY_IO_OWNBUF, by the calls below. */
+struct eddy_io {
+    const struct eddy_io_class *cls;
+    struct eddy_loop *loop;
+    eddy_fd fd;                 /* -1 before attach and from `closed` on */
+    uint8_t kind;               /* enum eddy_io_kind */
+    uint8_t want;               /* EDDY_READ, EDDY_WRITE: the owner's wishes; the backend only clears */
+    uint8_t armed;              /* what selector or kernel has been told */
+    uint8_t flags;              /* EDDY_IO_* */
+    struct eddy_io *dirty_next; /* the backend's */
+    uint64_t backend_word;      /* the backend's; LISTENER: the owner's, most accepts per event */
+};
+
+struct eddy_io_class {
+    const char *name;
+
+    /* STREAM. n > 0: bytes, lent for the call; 0: end of stream; < 0: a read error. n <= 0 comes once,
+     * last, and want.READ is cleared for good. Never after read_stop, cancel or close returned; never
+     * nested. May call down in any way. */
+    void (*received)(struct eddy_io *io, const void *data, ssize_t n);
+
+    /* STREAM with EDDY_IO_OWNBUF: where to read to. Asked directly before a read that cannot block.
+     * Returns the room, 0 for "not now": then nothing is read. A question (rule c). */
+    size_t (*get_buffer)(struct eddy_io *io, size_t hint, void **ret);
+
+    /* STREAM: what is to be sent next, as up to `max` pieces; they stay put until `sent`. Returns
+     * their number; 0 clears want.WRITE. A question (rule c). */
+    int (*output)(struct eddy_io *io, struct iovec *iov, int max);
+
+    /* STREAM: n bytes of the last output were taken; < 0: the error of sending, fatal. */
+    void (*sent)(struct eddy_io *io, ssize_t n);
+
+    /* LISTENER: a new descriptor, the owner's from here on, and its peer; or < 0, an error of accept
+     * (lent address NULL). On those for want of resources the owner stops and retries by a timer. */
+    void (*accepted)(struct eddy_io *io, int res, const struct eddy_addr *peer);
+
+    /* STREAM, once after `connect`: 0, or the error; then only `closed` can follow. */
+    void (*connected)(struct eddy_io *io, int err);
+
+    /* WATCH: level-triggered, read and write in one call. */
+    void (*ready)(struct eddy_io *io, unsigned events);
+
+    /* The backend is done with the io (rule d): it may be freed here. */
+    void (*closed)(struct eddy_io *io);
+};
+
+/* ---- backends ---- */
+
+struct eddy_backend_class {
+    const char *name;
+    uint32_t abi_size; /* sizeof(struct eddy_backend_class) */
+
+    /* Makes the backend of `loop`, or fails with the reason why it cannot work here. Must try, not
+     * assume. NULL: the reactor's. */
+    int (*open)(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_backend **ret);
+    /* Every io had its `closed`. */
+    void (*free)(struct eddy_backend *b);
+
+    /* The loop's clock. */
+    eddy_nsec (*now)(struct eddy_backend *b);
+
+    /* Applies wishes, sleeps at most `timeout`, collects what happened; calls nobody. Does not sleep
+     * while an io is being closed. 0 or a negative code, which ends the run. */
+    int (*wait)(struct eddy_backend *b, eddy_nsec timeout);
+    /* Makes the upcalls for what was collected, then the quiet point. */
+    void (*dispatch)(struct eddy_backend *b);
+    /* [any thread, async-signal-safe] The wait in progress, or the next one, returns at once. */
+    void (*wake)(struct eddy_backend *b);
+    /* After fork, in the child: drop the inherited kernel object without altering it, open anew, and
+     * re-arm every io from want. */
+    int (*forked)(struct eddy_backend *b);
+    /* The descriptor to embed the loop elsewhere, or EDDY_ENOT_SUPPORTED. */
+    int (*fileno)(struct eddy_backend *b);
+
+    /* The io serves fd from here on, which then is the backend's to close. -EINVAL: this backend
+     * cannot hold that descriptor; it is still the caller's. */
+    int (*attach)(struct eddy_backend *b, struct eddy_io *io, eddy_fd fd);
+    /* Makes a stream socket, binds it to `local` (NULL: anywhere) and connects it: connected(). */
+    int (*connect)(struct eddy_backend *b, struct eddy_io *io, const struct eddy_addr *to,
+                   const struct eddy_addr *local);
+    /* Silence from here on: no upcall but `closed`. The descriptor stays open, for its names. */
+    void (*cancel)(struct eddy_backend *b, struct eddy_io *io);
+    /* cancel; closes the descriptor when the last operation has left the kernel; then `closed`. */
+    void (*close)(struct eddy_backend *b, struct eddy_io *io);
+
+    void (*read_start)(struct eddy_backend *b, struct eddy_io *io);
+    /* Final at once. What the kernel already took is held, and comes first after the next start. */
+    void (*read_stop)(struct eddy_backend *b, struct eddy_io *io);
+    /* Sends now what can be sent without blocking: the count, -EAGAIN (always allowed), or an error.
+     * Never while output is pending. */
+    ssize_t (*try_send)(struct eddy_io *io, const void *data, size_t len);
+    ssize_t (*try_sendv)(struct eddy_io *io, const struct iovec *iov, int n);
+    /* "There is a queue": output and sent follow until output returns 0. */
+    void (*send_start)(struct eddy_backend *b, struct eddy_io *io);
+    /* Ends the sending side. Never while output is pending. */
+    int (*shutdown)(struct eddy_backend *b, struct eddy_io *io);
+    /* WATCH: these events from now on; 0: none, and the descriptor may be closed next. Cannot fail
+     * when it only takes bits away. */
+    int (*watch)(struct eddy_backend *b, struct eddy_io *io, unsigned events);
+};
+
+/* Embed first and extend. `open` fills it in. */
+struct eddy_backend {
+    const struct eddy_backend_class *cls;
+    const char *name; /* for people: the reactor has its selector's */
+    struct eddy_loop *loop;
+    struct eddy_sys *sys;
+};
+
+/* The backends of this build, best first, for listing: NULL when i is past the last. */
+EDDY_API const char *eddy_backend_name(unsigned i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

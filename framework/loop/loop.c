@@ -1,0 +1,512 @@
+#include "framework/loop/loop.h"
+
+#include "framework/base/alloc.h"
+#include "framework/base/log.h"
+#include "framework/transport/transport.h"
+#include <eddy/future.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LONGEST_WAIT EDDY_SEC(24 * 60 * 60)
+
+static _Thread_local struct eddy_loop *running_loop;
+
+/* ---- fork ---- */
+
+static unsigned fork_generation;
+
+static void after_fork_in_child(void)
+{
+    fork_generation++;
+    running_loop = NULL;
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+unsigned eddy_fork_generation(void)
+{
+    return fork_generation;
+}
+
+int eddy_loop_forked(struct eddy_loop *loop)
+{
+    if (!eddy_loop_is_open(loop))
+        return EDDY_ELOOP_CLOSED;
+    if (loop->fork_generation == fork_generation)
+        return 0;
+    if (loop->running) /* the fork was made in a callback, whose run is below us */
+        return EDDY_EINVALID_STATE;
+    int rc = loop->backend->cls->forked(loop->backend);
+    if (rc < 0)
+        return rc;
+    loop->fork_generation = fork_generation;
+    eddy_loop_forked_signals(loop);
+    return 0;
+}
+
+/* ---- problems and the log ---- */
+
+static void log_text(struct eddy_loop *loop, enum eddy_log_level level, const char *component,
+                     const char *text)
+{
+    if (loop->log)
+        loop->log(loop->user, level, component, text);
+    else
+        eddy_log_text(level, component, text);
+}
+
+void eddy_loop_log(struct eddy_loop *loop, enum eddy_log_level level, const char *component,
+                   const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    log_text(loop, level, component, text);
+}
+
+void eddy_loop_problem(struct eddy_loop *loop, const struct eddy_problem *p)
+{
+    if (loop->on_problem) {
+        loop->on_problem(loop, p, loop->problem_user);
+        return;
+    }
+    const char *cause = p->error ? p->error->text : "";
+
+    if (p->error && !*cause)
+        cause = eddy_strerror(p->error->code);
+    eddy_loop_log(loop, EDDY_LOG_ERROR, "loop", "%s%s%s%s%s%s",
+                  p->message ? p->message : "Unhandled problem in event loop", *cause ? ": " : "",
+                  cause, p->site ? " (opened at " : "", p->site ? p->site : "", p->site ? ")" : "");
+}
+
+void eddy_callback_report(struct eddy_loop *loop, eddy_nsec begin, const char *what,
+                          const char *name)
+{
+    eddy_nsec took = eddy_loop_clock(loop) - begin;
+
+    if (took >= loop->slow_callback)
+        eddy_loop_log(loop, EDDY_LOG_WARNING, "loop", "slow callback: %s %s took %.3f seconds",
+                      what, name ? name : "(unnamed)", (double)took / 1e9);
+}
+
+bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char *site)
+{
+    struct eddy_error error;
+
+    if (loop->closing)
+        return false;
+    if (loop->closed)
+        eddy_error_set(&error, EDDY_ELOOP_CLOSED, call, "%s: the loop is closed", call);
+    else if (loop->debug && loop->running && !pthread_equal(loop->thread, pthread_self()))
+        eddy_error_set(&error, EDDY_ETHREAD, call,
+                       "%s: called from a thread other than the loop's; "
+                       "use eddy_loop_call_soon_threadsafe",
+                       call);
+    else
+        return true;
+    eddy_loop_problem(loop, &(struct eddy_problem){.message = "Misuse of the event loop",
+                                                   .error = &error,
+                                                   .fd = -1,
+                                                   .site = site});
+    return false;
+}
+
+/* ---- handles ---- */
+
+void eddy_loop_call_soon_site(struct eddy_loop *loop, struct eddy_handle *h, const char *site)
+{
+    if (EDDY_UNLIKELY(loop->debug || loop->closed || loop->closing) &&
+        !eddy_loop_may_schedule(loop, "call_soon", site))
+        return;
+    if (EDDY_UNLIKELY(!h->fn)) {
+        eddy_loop_problem(loop, &(struct eddy_problem){.message = "call_soon without a function",
+                                                       .fd = -1,
+                                                       .site = site});
+        return;
+    }
+    if (eddy_link_is_member(&h->link_))
+        return;
+    h->site_ = site;
+    eddy_list_append(&loop->ready, &h->link_);
+}
+
+void eddy_handle_cancel(struct eddy_handle *h)
+{
+    eddy_link_remove(&h->link_);
+}
+
+bool eddy_handle_is_pending(const struct eddy_handle *h)
+{
+    return eddy_link_is_member(&h->link_);
+}
+
+/* ---- an iteration (contract L22-L27) ---- */
+
+static void run_batch(struct eddy_loop *loop)
+{
+    struct eddy_link batch, *l;
+
+    eddy_list_init(&batch);
+    eddy_list_splice(&batch, &loop->ready);
+    while ((l = eddy_list_pop(&batch)) != NULL) {
+        struct eddy_handle *h = EDDY_CONTAINER_OF(l, struct eddy_handle, link_);
+        const char *site = h->site_;
+        eddy_nsec begin = eddy_callback_begin(loop);
+
+        h->fn(h); /* h may be gone */
+        eddy_callback_end(loop, begin, "handle", site);
+    }
+}
+
+static void run_timers(struct eddy_loop *loop, eddy_nsec now, uint64_t seq_cut)
+{
+    struct eddy_timer *t;
+
+    while ((t = eddy_heap_pop(&loop->timers, now, seq_cut)) != NULL) {
+        const char *site = t->site_;
+        eddy_nsec begin = eddy_callback_begin(loop);
+
+        t->fn(t); /* t may be gone */
+        eddy_callback_end(loop, begin, "timer", site);
+    }
+}
+
+static void end_phase(struct eddy_loop *loop)
+{
+    if (loop->corked)
+        eddy_transports_uncork(loop);
+}
+
+eddy_nsec eddy_loop_timeout(struct eddy_loop *loop)
+{
+    if (!eddy_list_empty(&loop->ready) || loop->stop || loop->posts || loop->signals)
+        return 0;
+    eddy_nsec next = eddy_heap_next(&loop->timers);
+    if (next == EDDY_FOREVER)
+        return EDDY_FOREVER;
+    eddy_nsec left = next - eddy_loop_clock(loop);
+    return left < 0 ? 0 : left > LONGEST_WAIT ? LONGEST_WAIT : left;
+}
+
+static int iterate(struct eddy_loop *loop, eddy_nsec longest)
+{
+    struct eddy_backend *b = loop->backend;
+    eddy_nsec timeout = eddy_loop_timeout(loop);
+    int rc = b->cls->wait(b, timeout < longest ? timeout : longest);
+
+    if (rc < 0)
+        return rc;
+    eddy_nsec now = loop->now = eddy_loop_clock(loop);
+    if (loop->posts)
+        eddy_loop_take_posts(loop);
+    if (loop->signals)
+        eddy_loop_take_signals(loop);
+    uint64_t seq_cut = loop->timers.next_seq;
+
+    loop->corking = true;
+    loop->straight = !loop->debug;
+    run_batch(loop);
+    end_phase(loop);
+    b->cls->dispatch(b);
+    end_phase(loop);
+    run_timers(loop, now, seq_cut);
+    end_phase(loop);
+    loop->corking = loop->straight = false;
+    return loop->fork_generation == fork_generation ? 0 : EDDY_EINVALID_STATE;
+}
+
+/* ---- runs ---- */
+
+static int begin_run(struct eddy_loop *loop)
+{
+    if (!eddy_loop_is_open(loop))
+        return EDDY_ELOOP_CLOSED;
+    if (loop->fork_generation != fork_generation)
+        return EDDY_EINVALID_STATE;
+    if (running_loop && running_loop != loop)
+        return EDDY_EOTHER_LOOP;
+    if (atomic_exchange(&loop->running, true))
+        return EDDY_ELOOP_RUNNING;
+    eddy_loop_ref(loop);
+    loop->thread = pthread_self();
+    running_loop = loop;
+    return 0;
+}
+
+static void end_run(struct eddy_loop *loop)
+{
+    loop->running = false;
+    running_loop = NULL;
+    eddy_loop_unref(loop);
+}
+
+int eddy_loop_run_forever(struct eddy_loop *loop)
+{
+    int rc = begin_run(loop);
+
+    if (rc < 0)
+        return rc;
+    do {
+        rc = iterate(loop, EDDY_FOREVER);
+    } while (rc == 0 && !loop->stop);
+    loop->stop = false;
+    end_run(loop);
+    return rc;
+}
+
+int eddy_loop_run_once(struct eddy_loop *loop, eddy_nsec timeout)
+{
+    int rc = begin_run(loop);
+
+    if (rc < 0)
+        return rc;
+    rc = iterate(loop, timeout < 0 ? 0 : timeout);
+    loop->stop = false;
+    end_run(loop);
+    return rc;
+}
+
+static void stop_when_done(struct eddy_done *d, struct eddy_future *f)
+{
+    (void)d;
+    eddy_loop_stop(eddy_future_loop(f));
+}
+
+int eddy_loop_run_until_complete(struct eddy_loop *loop, struct eddy_future *f, void **ret_value)
+{
+    struct eddy_done done = {.fn = stop_when_done};
+
+    if (!f || eddy_future_loop(f) != loop)
+        return -EINVAL;
+    if (!eddy_loop_is_open(loop))
+        return EDDY_ELOOP_CLOSED;
+    eddy_future_ref(f);
+    eddy_future_add_done_callback(f, &done);
+    int rc = eddy_loop_run_forever(loop);
+    eddy_future_remove_done_callback(&done);
+    if (rc == 0)
+        rc = eddy_future_is_done(f) ? eddy_future_result(f, ret_value) : EDDY_ENOT_COMPLETED;
+    eddy_future_unref(f);
+    return rc;
+}
+
+void eddy_loop_stop(struct eddy_loop *loop)
+{
+    if (atomic_exchange(&loop->stop, true) || running_loop == loop)
+        return;
+    loop->backend->cls->wake(loop->backend);
+}
+
+/* ---- life cycle ---- */
+
+static bool debug_by_environment(void)
+{
+    const char *value = getenv("EDDY_DEBUG");
+
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+static int check_opts(const struct eddy_loop_opts *o)
+{
+    int choices = (o->backend != NULL) + (o->selector != NULL) + (o->backend_class != NULL);
+
+    if (o->abi_size != sizeof *o)
+        return eddy_error_set(o->error, o->abi_size > sizeof *o ? -E2BIG : -EINVAL, "new loop",
+                              "options of another version; fill them in by EDDY_LOOP()");
+    if (choices > 1)
+        return eddy_error_set(o->error, -EINVAL, "new loop",
+                              "at most one of .backend, .selector and .backend_class may be given");
+    if (o->slow_callback < 0)
+        return eddy_error_set(o->error, -EINVAL, "new loop", ".slow_callback is negative");
+    return 0;
+}
+
+int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const struct eddy_loop_opts defaults = {.abi_size = sizeof defaults};
+
+    if (!opts)
+        opts = &defaults;
+    if (!ret)
+        return -EINVAL;
+    int rc = check_opts(opts);
+    if (rc < 0)
+        return rc;
+    struct eddy_loop *loop = eddy_zalloc(sizeof *loop);
+    if (!loop)
+        return eddy_error_set(opts->error, -ENOMEM, "new loop", "no memory for a loop");
+    pthread_once(&once, watch_forks);
+
+    loop->refs = 1;
+    loop->fork_generation = fork_generation;
+    loop->debug = opts->debug || debug_by_environment();
+    loop->slow_callback = opts->slow_callback ? opts->slow_callback : EDDY_MSEC(100);
+    loop->keep_sigpipe = opts->keep_sigpipe;
+    loop->on_problem = opts->on_problem;
+    loop->problem_user = loop->user = opts->user;
+    loop->log = opts->log;
+    loop->sys = opts->sys ? opts->sys : eddy_sys_posix();
+    eddy_list_init(&loop->ready);
+    eddy_list_init(&loop->transports);
+    eddy_list_init(&loop->resources);
+    eddy_list_init(&loop->starving);
+    eddy_list_init(&loop->signal_nodes);
+    eddy_transports_init(loop);
+
+    rc = eddy_backend_open(loop, opts, &loop->backend);
+    if (rc < 0) {
+        eddy_free(loop->ios);
+        eddy_free(loop);
+        return rc;
+    }
+    loop->try_send = loop->backend->cls->try_send;
+    loop->now = eddy_loop_clock(loop);
+    if (!loop->keep_sigpipe)
+        eddy_ignore_sigpipe();
+    eddy_loop_log(loop, EDDY_LOG_DEBUG, "loop", "using %s", eddy_loop_backend_name(loop));
+    *ret = loop;
+    return 0;
+}
+
+struct eddy_loop *eddy_loop_ref(struct eddy_loop *loop)
+{
+    atomic_fetch_add_explicit(&loop->refs, 1, memory_order_relaxed);
+    return loop;
+}
+
+void eddy_loop_unref(struct eddy_loop *loop)
+{
+    if (!loop || atomic_fetch_sub_explicit(&loop->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    if (!loop->closed) {
+        loop->refs = 1; /* close may take and drop references */
+        eddy_loop_log(loop, EDDY_LOG_WARNING, "loop", "unclosed event loop on %s",
+                      eddy_loop_backend_name(loop));
+        eddy_loop_close(loop);
+    }
+    loop->backend->cls->free(loop->backend);
+    eddy_free(loop->ios);
+    eddy_free(loop);
+}
+
+static void unlink_nodes(struct eddy_loop *loop)
+{
+    eddy_list_splice(&loop->ready, &loop->starving);
+    while (eddy_list_pop(&loop->ready))
+        ;
+    eddy_heap_clear(&loop->timers);
+    eddy_loop_close_watches(loop);
+    eddy_loop_close_signals(loop);
+}
+
+/* The endings that are owed may themselves end other things: repeat until nothing is left. */
+static void end_what_is_open(struct eddy_loop *loop)
+{
+    struct eddy_backend *b = loop->backend;
+    struct eddy_link *l;
+
+    while ((l = eddy_list_pop(&loop->resources)) != NULL) {
+        struct eddy_resource *r = EDDY_CONTAINER_OF(l, struct eddy_resource, link);
+        r->loop_closing(r);
+    }
+    eddy_transports_loop_closing(loop, &loop->transports);
+    while (eddy_transports_run_deferred(loop) || loop->open_ios > 0) {
+        if (b->cls->wait(b, loop->open_ios > 0 ? EDDY_MSEC(100) : 0) < 0)
+            break;
+        b->cls->dispatch(b);
+    }
+}
+
+int eddy_loop_close(struct eddy_loop *loop)
+{
+    if (loop->closed)
+        return 0;
+    if (loop->closing || loop->running)
+        return EDDY_ELOOP_RUNNING;
+    if (loop->fork_generation != fork_generation)
+        loop->backend->cls->forked(loop->backend); /* never touch the parent's registrations */
+    eddy_loop_ref(loop);
+    loop->closing = true;
+    unlink_nodes(loop);
+    eddy_loop_close_posts(loop);
+    end_what_is_open(loop);
+    eddy_transports_fini(loop);
+    eddy_heap_clear(&loop->timers);
+    loop->closed = true;
+    loop->closing = false;
+    eddy_loop_unref(loop);
+    return 0;
+}
+
+/* ---- what it is ---- */
+
+bool eddy_loop_is_running(const struct eddy_loop *loop)
+{
+    return loop->running && loop->fork_generation == fork_generation;
+}
+
+bool eddy_loop_is_closed(const struct eddy_loop *loop)
+{
+    return !eddy_loop_is_open(loop);
+}
+
+struct eddy_loop *eddy_get_running_loop(void)
+{
+    return running_loop;
+}
+
+eddy_nsec eddy_loop_time(const struct eddy_loop *loop)
+{
+    return eddy_loop_clock(loop);
+}
+
+int eddy_loop_fileno(struct eddy_loop *loop)
+{
+    return loop->backend->cls->fileno(loop->backend);
+}
+
+const char *eddy_loop_backend_name(const struct eddy_loop *loop)
+{
+    return loop->backend->name;
+}
+
+void *eddy_loop_user(const struct eddy_loop *loop)
+{
+    return loop->user;
+}
+
+bool eddy_loop_get_debug(const struct eddy_loop *loop)
+{
+    return loop->debug;
+}
+
+void eddy_loop_set_debug(struct eddy_loop *loop, bool on)
+{
+    loop->debug = on;
+    loop->straight = loop->corking && !on;
+}
+
+void eddy_loop_set_slow_callback(struct eddy_loop *loop, eddy_nsec limit)
+{
+    loop->slow_callback = limit;
+}
+
+void eddy_loop_set_problem_handler(struct eddy_loop *loop, eddy_problem_fn *fn, void *user)
+{
+    loop->on_problem = fn;
+    loop->problem_user = user;
+}
+
+eddy_problem_fn *eddy_loop_get_problem_handler(const struct eddy_loop *loop)
+{
+    return loop->on_problem;
+}

@@ -1,0 +1,175 @@
+/* The loop's inside: what framework/ and transports/ know of it. */
+#ifndef EDDY_LOOP_LOOP_H
+#define EDDY_LOOP_LOOP_H
+
+#include "framework/base/heap.h"
+#include "framework/base/list.h"
+#include <eddy/backend.h>
+#include <eddy/loop.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#if defined(__GNUC__)
+#define EDDY_LIKELY(x) __builtin_expect(!!(x), 1)
+#define EDDY_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#define EDDY_LIKELY(x) (x)
+#define EDDY_UNLIKELY(x) (x)
+#endif
+
+struct eddy_block;
+
+struct eddy_loop {
+    /* the read and write path */
+    ssize_t (*try_send)(struct eddy_io *io, const void *data, size_t len); /* the backend's */
+    struct eddy_transport *receiving; /* whose read callback runs: it is flushed when that returns */
+    struct eddy_block *spare_blocks;  /* the pool of the write queues */
+    unsigned spare_count;
+    bool corking;  /* callbacks run: writes are collected */
+    bool straight; /* ... and there is nothing to check: the transports' short cuts hold */
+    bool debug;
+    bool closing; /* eddy_loop_close is at work: counts as closed, unreported */
+    bool closed;
+    struct eddy_transport *corked; /* to be flushed at the end of the phase, by cork_next */
+    eddy_nsec now;                 /* read once per iteration */
+
+    struct eddy_backend *backend;
+    struct eddy_sys *sys;
+
+    struct eddy_link ready; /* handles */
+    struct eddy_heap timers;
+
+    /* transports and protocols that are owed a call, see transport/deferred.c */
+    struct eddy_handle deferred_handle;
+    struct eddy_transport *deferred, **deferred_tail;
+    struct eddy_protocol *finishing, *finishing_last;
+    bool protocol_gone; /* the one whose connect_failed runs was detached */
+
+    struct eddy_link transports; /* those of no server */
+    struct eddy_link resources;  /* struct eddy_resource */
+    struct eddy_link starving;   /* struct eddy_handle: started when a descriptor becomes free */
+    struct eddy_io **ios;        /* by descriptor: ours, and those watched */
+    int ios_room;
+    unsigned open_ios; /* `closed` is owed to so many */
+
+    _Atomic(struct eddy_post *) posts;
+    atomic_uint refs;
+    atomic_bool stop;
+    atomic_bool running;
+    atomic_ullong signals;         /* arrived: bit signum - 1 */
+    struct eddy_link signal_nodes; /* struct eddy_signal */
+
+    pthread_t thread;         /* while running */
+    unsigned fork_generation; /* of the process it belongs to */
+    bool keep_sigpipe;
+
+    eddy_nsec slow_callback;
+    eddy_problem_fn *on_problem;
+    void *problem_user;
+    eddy_log_fn *log;
+    void *user;
+};
+
+/* Something that must hear of the loop's close: servers, attempts to connect. Removed by its owner. */
+struct eddy_resource {
+    struct eddy_link link;
+    void (*loop_closing)(struct eddy_resource *r); /* is no member any more; may make callbacks */
+};
+
+/* Counts forks in this process's ancestry: a loop of another generation must not run. */
+unsigned eddy_fork_generation(void);
+
+/* Creating calls begin with it: false once close was called. */
+static inline bool eddy_loop_is_open(const struct eddy_loop *loop)
+{
+    return !loop->closed && !loop->closing;
+}
+
+/* For void calls that find the loop closed, or, in debug mode, themselves on the wrong thread: reports
+ * the misuse by on_problem and returns false (contract L17, L50). */
+bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char *site);
+
+/* Reports a problem to on_problem, or logs it. */
+void eddy_loop_problem(struct eddy_loop *loop, const struct eddy_problem *problem);
+
+void eddy_loop_log(struct eddy_loop *loop, enum eddy_log_level level, const char *component,
+                   const char *fmt, ...) EDDY_PRINTF(4, 5);
+
+/* The clock, fresh. */
+static inline eddy_nsec eddy_loop_clock(const struct eddy_loop *loop)
+{
+    return loop->backend->cls->now(loop->backend);
+}
+
+/* Brackets around every call into user code; they cost a test outside debug mode. `what` is the kind of
+ * callback or its slot, `name` the class or the place it was started at. */
+static inline eddy_nsec eddy_callback_begin(const struct eddy_loop *loop)
+{
+    return EDDY_UNLIKELY(loop->debug) ? eddy_loop_clock(loop) : 0;
+}
+void eddy_callback_report(struct eddy_loop *loop, eddy_nsec begin, const char *what,
+                          const char *name);
+static inline void eddy_callback_end(struct eddy_loop *loop, eddy_nsec begin, const char *what,
+                                     const char *name)
+{
+    if (EDDY_UNLIKELY(begin))
+        eddy_callback_report(loop, begin, what, name);
+}
+
+/* ---- io.c: endpoints and the table of descriptors ---- */
+
+/* The io at a descriptor of ours or watched by us, NULL for any other. */
+static inline struct eddy_io *eddy_loop_io(const struct eddy_loop *loop, eddy_fd fd)
+{
+    return fd >= 0 && fd < loop->ios_room ? loop->ios[fd] : NULL;
+}
+/* Room for fd in the table: -ENOMEM. */
+int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd);
+/* As the backend's calls, with the table kept. attach: on failure fd is still the caller's. */
+int eddy_io_attach(struct eddy_io *io, eddy_fd fd);
+int eddy_io_connect(struct eddy_io *io, const struct eddy_addr *to, const struct eddy_addr *local);
+void eddy_io_cancel(struct eddy_io *io);
+/* io->cls->closed follows. */
+void eddy_io_close(struct eddy_io *io);
+/* Every `closed` upcall begins with it. */
+static inline void eddy_io_closed(struct eddy_io *io)
+{
+    struct eddy_loop *loop = io->loop;
+
+    loop->open_ios--;
+    eddy_list_splice(&loop->ready, &loop->starving);
+}
+/* Runs h when the next io of the loop has been closed: for those who met EMFILE. */
+static inline void eddy_loop_call_when_freed(struct eddy_loop *loop, struct eddy_handle *h)
+{
+    eddy_list_append(&loop->starving, &h->link_);
+}
+
+/* ---- post.c ---- */
+
+/* Takes all posts to the ready queue. */
+void eddy_loop_take_posts(struct eddy_loop *loop);
+/* Refuses posts from here on, and runs those that were taken with EDDY_ELOOP_CLOSED. */
+void eddy_loop_close_posts(struct eddy_loop *loop);
+
+/* ---- signal.c ---- */
+
+/* Queues the nodes of the signals that arrived. */
+void eddy_loop_take_signals(struct eddy_loop *loop);
+void eddy_loop_close_signals(struct eddy_loop *loop);
+/* Installs again what a fork has emptied. */
+void eddy_loop_forked_signals(struct eddy_loop *loop);
+/* Has SIGPIPE ignored if it was at default; once per process. */
+void eddy_ignore_sigpipe(void);
+
+/* ---- watch.c ---- */
+
+void eddy_loop_close_watches(struct eddy_loop *loop);
+
+/* ---- backends/backend.c ---- */
+
+/* Opens what opts and environment ask for. */
+int eddy_backend_open(struct eddy_loop *loop, const struct eddy_loop_opts *opts,
+                      struct eddy_backend **ret);
+
+#endif
