@@ -1,0 +1,169 @@
+/*
+ * The write queue: blocks that never move, so that a backend may send from them while others are
+ * appended. Small writes share blocks of 4 KiB from the loop's pool; larger ones get one of their size.
+ */
+#include "framework/base/alloc.h"
+#include "framework/transport/transport.h"
+#include <string.h>
+
+#define POOL_MAX 64 /* blocks kept for reuse */
+
+static bool is_pooled(const struct eddy_block *b)
+{
+    return b->limit == b->bytes + BLOCK_ROOM;
+}
+
+static void add_tail(struct eddy_transport *t, struct eddy_block *b)
+{
+    b->next = NULL;
+    if (t->tail)
+        t->tail->next = b;
+    else
+        t->head = b;
+    t->tail = b;
+}
+
+static struct eddy_block *new_block(size_t room)
+{
+    struct eddy_block *b = eddy_alloc(sizeof *b + room);
+
+    if (!b)
+        return NULL;
+    b->start = b->end = b->bytes;
+    b->limit = b->bytes + room;
+    b->release = NULL;
+    return b;
+}
+
+struct eddy_block *queue_new_tail(struct eddy_transport *t)
+{
+    struct eddy_loop *loop = t->io.loop;
+    struct eddy_block *b = loop->spare_blocks;
+
+    if (b) {
+        loop->spare_blocks = b->next;
+        loop->spare_count--;
+    } else if ((b = new_block(BLOCK_ROOM)) == NULL) {
+        return NULL;
+    }
+    add_tail(t, b);
+    return b;
+}
+
+static void free_block(struct eddy_loop *loop, struct eddy_block *b)
+{
+    if (b->release) {
+        b->release(b->user);
+    } else if (is_pooled(b) && loop->spare_count < POOL_MAX) {
+        b->start = b->end = b->bytes;
+        b->next = loop->spare_blocks;
+        loop->spare_blocks = b;
+        loop->spare_count++;
+        return;
+    }
+    eddy_free(b);
+}
+
+static size_t fill_tail(struct eddy_transport *t, const char *data, size_t len)
+{
+    struct eddy_block *b = t->tail;
+    size_t room = b ? (size_t)(b->limit - b->end) : 0;
+    size_t n = len < room ? len : room;
+
+    if (n > 0) {
+        memcpy(b->end, data, n);
+        b->end += n;
+        t->queued += n;
+    }
+    return n;
+}
+
+int queue_append(struct eddy_transport *t, const char *data, size_t len)
+{
+    size_t n = fill_tail(t, data, len);
+
+    if (n == len)
+        return 0;
+    if (len - n <= BLOCK_ROOM) {
+        if (!queue_new_tail(t))
+            return -ENOMEM;
+    } else {
+        struct eddy_block *b = new_block(len - n);
+
+        if (!b)
+            return -ENOMEM;
+        add_tail(t, b);
+    }
+    fill_tail(t, data + n, len - n);
+    return 0;
+}
+
+int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
+                       void (*release)(void *user), void *user)
+{
+    struct eddy_block *b = eddy_alloc(sizeof *b);
+
+    if (!b)
+        return -ENOMEM;
+    b->start = (char *)(uintptr_t)data; /* only ever read */
+    b->end = b->limit = b->start + len;
+    b->release = release;
+    b->user = user;
+    add_tail(t, b);
+    t->queued += len;
+    return 0;
+}
+
+int queue_pieces(const struct eddy_transport *t, struct iovec *iov, int max)
+{
+    int n = 0;
+
+    for (struct eddy_block *b = t->head; b && n < max; b = b->next, n++) {
+        iov[n].iov_base = b->start;
+        iov[n].iov_len = (size_t)(b->end - b->start);
+    }
+    return n;
+}
+
+void queue_consume(struct eddy_transport *t, size_t n)
+{
+    t->queued -= n;
+    for (struct eddy_block *b; n > 0 && (b = t->head) != NULL;) {
+        size_t len = (size_t)(b->end - b->start);
+
+        if (n < len) {
+            b->start += n;
+            return;
+        }
+        n -= len;
+        t->head = b->next;
+        if (!t->head)
+            t->tail = NULL;
+        free_block(t->io.loop, b); /* may call in again: the queue is whole */
+    }
+}
+
+void queue_sent_single(struct eddy_transport *t)
+{
+    struct eddy_block *b = t->head;
+
+    t->head = t->tail = NULL;
+    t->queued = 0;
+    free_block(t->io.loop, b);
+}
+
+void queue_clear(struct eddy_transport *t)
+{
+    queue_consume(t, t->queued);
+}
+
+void queue_free_pool(struct eddy_loop *loop)
+{
+    struct eddy_block *b;
+
+    while ((b = loop->spare_blocks) != NULL) {
+        loop->spare_blocks = b->next;
+        eddy_free(b);
+    }
+    loop->spare_count = 0;
+}

@@ -1,0 +1,144 @@
+/* The base class's inside. */
+#ifndef EDDY_TRANSPORT_TRANSPORT_H
+#define EDDY_TRANSPORT_TRANSPORT_H
+
+#include "framework/loop/loop.h"
+#include <eddy/transport_impl.h>
+
+/* t->flags */
+enum {
+    T_READ_PAUSED = 1 << 0,
+    T_READING = 1 << 1,       /* the concrete class was told to read */
+    T_EOF_IN = 1 << 2,        /* the peer has ended: nothing will be read any more */
+    T_UNREAD = 1 << 3,        /* t->pending holds bytes given back */
+    T_WRITE_PAUSED = 1 << 4,  /* pause_writing was called */
+    T_BLOCKED = 1 << 5,       /* the queue was refused by the kernel, and is pulled by it */
+    T_EOF_WANTED = 1 << 6,    /* write_eof was called */
+    T_EOF_SENT = 1 << 7,
+    T_CORKED = 1 << 8,        /* on the loop's list of those to be flushed */
+    T_DEFERRED = 1 << 9,      /* on the loop's list of those owed a call */
+    T_INSTANCE = 1 << 10,     /* the instance behind it is in use */
+    T_IO_OPEN = 1 << 11,      /* `closed` is owed */
+};
+
+/* t->slow: bits for why, tested in one go */
+enum {
+    SLOW_READ = 1 << 0,
+    SLOW_WRITE = 1 << 1,
+};
+
+/* p->phase_ */
+enum {
+    PHASE_IDLE,
+    PHASE_CONNECTING, /* link_ is the struct eddy_attempt */
+    PHASE_ATTACHED,
+    PHASE_LOSING,     /* in connection_lost; or connect_failed: link_ is a bool set by detach */
+    PHASE_FINISHING,  /* fini is owed: link_ is the loop while held, or of the list */
+};
+
+/* p->flags_ */
+enum {
+    P_INSTANCE = 1 << 0, /* a server's, behind its transport */
+    P_LISTED = 1 << 1,   /* on the loop's list of those owed fini */
+};
+
+/* Default limits of T21, T56. */
+#define HIGH_MARK (64 * 1024)
+#define LOW_MARK (16 * 1024)
+#define WRITE_MAX ((size_t)64 * 1024 * 1024)
+#define LINGER EDDY_SEC(2)
+#define CLOSING_STALL EDDY_SEC(60)
+#define CORK_SIZE (16 * 1024)
+#define READ_SIZE (256 * 1024)
+
+/* ---- state.c ---- */
+
+/* After any change of state, flags or protocol: what follows from them. */
+void transport_refresh(struct eddy_transport *t);
+/* As eddy_transport_fail, with the sentence of `why` if there is one; code 0: a clean end. */
+void transport_lose(struct eddy_transport *t, int code, const char *op,
+                    const struct eddy_error *why);
+/* A closing transport's queue is empty. */
+void transport_drained(struct eddy_transport *t);
+/* Both io and instance are done: the storage goes. */
+void transport_maybe_free(struct eddy_transport *t);
+
+/* ---- deferred.c: calls owed, made from the loop ---- */
+
+void transport_defer(struct eddy_transport *t);
+
+/* For the loop. */
+void eddy_transports_init(struct eddy_loop *loop);
+/* Makes the calls owed so far; true if there were any. */
+bool eddy_transports_run_deferred(struct eddy_loop *loop);
+void eddy_transports_fini(struct eddy_loop *loop);
+
+/* ---- read.c ---- */
+
+void transport_deliver_unread(struct eddy_transport *t);
+
+/* ---- write.c ---- */
+
+/* Corked bytes to the kernel. May lose the transport, or call pause_writing. */
+void transport_flush(struct eddy_transport *t);
+/* Ends the sending side if that was asked for and all is sent. */
+void transport_shut_when_sent(struct eddy_transport *t);
+void eddy_transports_uncork(struct eddy_loop *loop);
+/* Contract T24: flushes, then checks for pause_writing. */
+void transport_limits_changed(struct eddy_transport *t);
+
+/* ---- queue.c: the bytes that wait ---- */
+
+struct eddy_block {
+    struct eddy_block *next;
+    char *start, *end, *limit;  /* unsent bytes, and room behind them */
+    eddy_nsec stamp;            /* of the first one: when the kernel last took bytes */
+    void (*release)(void *user);
+    void *user;
+    char bytes[];
+};
+
+#define BLOCK_SIZE 4096
+#define BLOCK_ROOM (BLOCK_SIZE - sizeof(struct eddy_block))
+
+/* Copies len bytes to the end: -ENOMEM leaves a hole, so the transport must be lost then. */
+int queue_append(struct eddy_transport *t, const char *data, size_t len);
+/* Appends without a copy: -ENOMEM. */
+int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
+                       void (*release)(void *user), void *user);
+/* An empty block at the end, from the pool. NULL: no memory. */
+struct eddy_block *queue_new_tail(struct eddy_transport *t);
+/* The first bytes as pieces. */
+int queue_pieces(const struct eddy_transport *t, struct iovec *iov, int max);
+/* The first n bytes are sent. May call release functions. */
+void queue_consume(struct eddy_transport *t, size_t n);
+/* Drops everything. May call release functions. */
+void queue_clear(struct eddy_transport *t);
+/* The only block was sent whole. */
+void queue_sent_single(struct eddy_transport *t);
+void queue_free_pool(struct eddy_loop *loop);
+
+/* ---- info.c ---- */
+
+/* "local -> peer", into buf, for the texts of errors. */
+const char *transport_ends(const struct eddy_transport *t, char *buf, size_t size);
+
+/* ---- timeouts.c ---- */
+
+/* Something that a time-out depends on has changed. */
+void transport_arm_timer(struct eddy_transport *t);
+void transport_linger(struct eddy_transport *t);
+
+/* ---- protocol.c ---- */
+
+extern struct eddy_protocol protocol_nobody; /* ignores everything; never written to */
+
+void protocol_attach(struct eddy_protocol *p, struct eddy_transport *t);
+/* The attachment has ended: fini now, or after the last release. From the loop only. */
+void protocol_finish(struct eddy_protocol *p, struct eddy_loop *loop);
+/* The same from anywhere: fini comes from the loop. */
+void protocol_finish_later(struct eddy_protocol *p, struct eddy_loop *loop);
+/* fini for those that are owed it; true if there were any. */
+bool protocols_run_finishing(struct eddy_loop *loop);
+
+#endif

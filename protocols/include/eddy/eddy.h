@@ -1,0 +1,15 @@
+/* All of Eddy. */
+#ifndef EDDY_EDDY_H
+#define EDDY_EDDY_H
+
+#include <eddy/addr.h>
+#include <eddy/base.h>
+#include <eddy/connection.h>
+#include <eddy/future.h>
+#include <eddy/loop.h>
+#include <eddy/protocol.h>
+#include <eddy/selector.h>
+#include <eddy/server.h>
+#include <eddy/transport.h>
+
+#endif

@@ -1,0 +1,105 @@
+#include "transports/fdstream.h"
+
+#include "framework/loop/loop.h"
+#include <netinet/tcp.h>
+
+static ssize_t fd_send(struct eddy_transport *t, const void *data, size_t len)
+{
+    return t->io.loop->try_send(&t->io, data, len);
+}
+
+static ssize_t fd_sendv(struct eddy_transport *t, const struct iovec *iov, int n)
+{
+    return t->io.loop->backend->cls->try_sendv(&t->io, iov, n);
+}
+
+static void fd_send_start(struct eddy_transport *t)
+{
+    t->io.loop->backend->cls->send_start(t->io.loop->backend, &t->io);
+}
+
+static void fd_read_start(struct eddy_transport *t)
+{
+    t->io.loop->backend->cls->read_start(t->io.loop->backend, &t->io);
+}
+
+static void fd_read_stop(struct eddy_transport *t)
+{
+    t->io.loop->backend->cls->read_stop(t->io.loop->backend, &t->io);
+}
+
+static int fd_shutdown(struct eddy_transport *t)
+{
+    return t->io.loop->backend->cls->shutdown(t->io.loop->backend, &t->io);
+}
+
+static bool fd_unsettled(struct eddy_transport *t)
+{
+    struct eddy_sys *sys = t->io.loop->sys;
+    int in = 0, out = 0;
+
+    return sys->cls->pending(sys, t->io.fd, &in, &out) == 0 && (in > 0 || out > 0);
+}
+
+static void fd_cancel(struct eddy_transport *t)
+{
+    eddy_io_cancel(&t->io);
+}
+
+static void fd_close(struct eddy_transport *t)
+{
+    eddy_io_close(&t->io);
+}
+
+static int fd_sockname(const struct eddy_transport *t, struct eddy_addr *ret)
+{
+    struct eddy_sys *sys = t->io.loop->sys;
+
+    return t->io.fd < 0 ? EDDY_ENOT_SUPPORTED : sys->cls->sockname(sys, t->io.fd, ret);
+}
+
+const struct eddy_transport_class eddy_tcp_transport = {
+    .name = "tcp",
+    .abi_size = sizeof(struct eddy_transport_class),
+    .can_write_eof = true,
+    .send = fd_send,
+    .sendv = fd_sendv,
+    .send_start = fd_send_start,
+    .read_start = fd_read_start,
+    .read_stop = fd_read_stop,
+    .shutdown = fd_shutdown,
+    .unsettled = fd_unsettled,
+    .cancel = fd_cancel,
+    .close = fd_close,
+    .sockname = fd_sockname,
+};
+
+const struct eddy_io_class eddy_fdstream_io = {
+    .name = "stream",
+    .received = eddy_transport_received,
+    .get_buffer = eddy_transport_get_buffer,
+    .output = eddy_transport_output,
+    .sent = eddy_transport_sent,
+    .closed = eddy_transport_closed,
+};
+
+void eddy_fdstream_nodelay(struct eddy_loop *loop, int fd)
+{
+    loop->sys->cls->setsockopt(loop->sys, fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+int eddy_fdstream_attach(struct eddy_transport *t, int fd, const struct eddy_addr *peer)
+{
+    struct eddy_sys *sys = t->io.loop->sys;
+    struct eddy_addr asked = {.len = 0};
+    int rc = eddy_io_attach(&t->io, fd);
+
+    if (rc < 0)
+        return rc;
+    if (!peer) {
+        sys->cls->peername(sys, fd, &asked);
+        peer = &asked;
+    }
+    eddy_transport_set_peername(t, peer);
+    return 0;
+}

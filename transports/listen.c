@@ -1,0 +1,244 @@
+#include "transports/listen.h"
+
+#include "framework/base/alloc.h"
+#include "framework/loop/loop.h"
+#include "transports/fdstream.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- upcalls ---- */
+
+static void accepted(struct eddy_io *io, int res, const struct eddy_addr *peer)
+{
+    eddy_server_accepted(((struct listener *)io)->server, res, peer);
+}
+
+static void closed(struct eddy_io *io)
+{
+    eddy_io_closed(io);
+    eddy_free(io);
+}
+
+static const struct eddy_io_class listener_io = {
+    .name = "listener",
+    .accepted = accepted,
+    .closed = closed,
+};
+
+/* ---- opening ---- */
+
+static struct listener *new_listener(struct eddy_server *server, struct eddy_loop *loop, int fd)
+{
+    struct listener *l = eddy_zalloc(sizeof *l);
+
+    if (!l)
+        return NULL;
+    l->io.cls = &listener_io;
+    l->io.loop = loop;
+    l->io.kind = EDDY_IO_LISTENER;
+    l->io.fd = fd;
+    l->server = server;
+    return l;
+}
+
+static void close_all(struct listener *l, struct eddy_loop *loop)
+{
+    while (l) {
+        struct listener *next = l->next;
+        eddy_listener_close(l, loop);
+        l = next;
+    }
+}
+
+static int set_options(struct eddy_sys *sys, int fd, int family, const struct eddy_server_opts *o)
+{
+    int rc = 0;
+
+    if (!o->no_reuse_address)
+        rc = sys->cls->setsockopt(sys, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (rc == 0 && family == AF_INET6)
+        rc = sys->cls->setsockopt(sys, fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (rc == 0 && o->reuse_port) {
+#ifdef SO_REUSEPORT
+        rc = sys->cls->setsockopt(sys, fd, SOL_SOCKET, SO_REUSEPORT, 1);
+#else
+        rc = EDDY_ENOT_SUPPORTED;
+#endif
+    }
+    return rc;
+}
+
+/* 0 and a bound listener; 0 and NULL for an address to be skipped; or an error. */
+static int open_one(struct eddy_server *server, struct eddy_loop *loop, struct eddy_addr *a,
+                    const struct eddy_server_opts *o, struct listener **ret)
+{
+    struct eddy_sys *sys = loop->sys;
+    char text[EDDY_ADDR_TEXT];
+    int fd = sys->cls->socket(sys, a->u.sa.sa_family, SOCK_STREAM, 0);
+
+    *ret = NULL;
+    eddy_addr_format(a, text, sizeof text);
+    if (fd == -EAFNOSUPPORT || fd == -EPROTONOSUPPORT) {
+        eddy_loop_log(loop, EDDY_LOG_DEBUG, "server", "%s is skipped: no such family here", text);
+        return 0;
+    }
+    if (fd < 0)
+        return eddy_error_set(o->error, fd, "socket", "listen on %s: %s", text, eddy_strerror(fd));
+    int rc = set_options(sys, fd, a->u.sa.sa_family, o);
+    if (rc == 0)
+        rc = sys->cls->bind(sys, fd, a);
+    if (rc == 0 && (*ret = new_listener(server, loop, fd)) != NULL)
+        return 0;
+    sys->cls->close(sys, fd);
+    if (rc == -EADDRNOTAVAIL)
+        return 0;
+    if (rc == 0)
+        rc = -ENOMEM;
+    return eddy_error_set(o->error, rc, "bind", "error while attempting to bind on address %s: %s",
+                          text, eddy_strerror(rc));
+}
+
+/* ---- the addresses that options name ---- */
+
+#define MAX_ADDRESSES 64
+
+struct addresses {
+    struct eddy_addr list[MAX_ADDRESSES];
+    unsigned count;
+};
+
+static int add_host(struct addresses *as, const char *host, const struct eddy_server_opts *o)
+{
+    struct eddy_addr a;
+    int rc = eddy_addr_parse(host, o->port, &a);
+
+    if (rc < 0)
+        return eddy_error_set(o->error, rc, "bind",
+                              "listen on %s:%d: not a numeric address, and names are not looked "
+                              "up yet",
+                              host, o->port);
+    if (o->family && o->family != a.u.sa.sa_family)
+        return 0;
+    for (unsigned i = 0; i < as->count; i++)
+        if (eddy_addr_equal(&as->list[i], &a))
+            return 0;
+    if (as->count == MAX_ADDRESSES)
+        return eddy_error_set(o->error, -EINVAL, "bind", "more than %d addresses", MAX_ADDRESSES);
+    as->list[as->count++] = a;
+    return 0;
+}
+
+static int add_host_or_all(struct addresses *as, const char *host, const struct eddy_server_opts *o)
+{
+    if (host && *host)
+        return add_host(as, host, o);
+    int rc = add_host(as, "::", o);
+    return rc < 0 ? rc : add_host(as, "0.0.0.0", o);
+}
+
+static int find_addresses(const struct eddy_server_opts *o, struct addresses *as)
+{
+    int rc = 0;
+
+    as->count = 0;
+    if (!o->hosts)
+        rc = add_host_or_all(as, o->host, o);
+    for (const char *const *h = o->hosts; h && *h && rc == 0; h++)
+        rc = add_host_or_all(as, *h, o);
+    if (rc == 0 && as->count == 0)
+        rc = eddy_error_set(o->error, -EINVAL, "bind", "no address of the family asked for");
+    return rc;
+}
+
+static int open_sock(struct eddy_server *server, struct eddy_loop *loop,
+                     const struct eddy_server_opts *o, struct listener **ret)
+{
+    struct eddy_sys *sys = loop->sys;
+
+    *ret = new_listener(server, loop, o->sock);
+    if (*ret) {
+        sys->cls->adopt(sys, o->sock);
+        return 0;
+    }
+    sys->cls->close(sys, o->sock);
+    return eddy_error_set(o->error, -ENOMEM, "bind", "no memory for a listener");
+}
+
+static int open_addresses(struct eddy_server *server, struct eddy_loop *loop,
+                          const struct eddy_server_opts *o, struct listener **ret)
+{
+    struct addresses as;
+    struct listener *first = NULL, **last = &first;
+    int rc = find_addresses(o, &as);
+
+    for (unsigned i = 0; i < as.count && rc == 0; i++) {
+        rc = open_one(server, loop, &as.list[i], o, last);
+        if (*last)
+            last = &(*last)->next;
+    }
+    if (rc == 0 && !first)
+        rc = eddy_error_set(o->error, -EADDRNOTAVAIL, "bind",
+                            "could not bind on any address out of %u", as.count);
+    if (rc < 0) {
+        close_all(first, loop);
+        return rc;
+    }
+    *ret = first;
+    return 0;
+}
+
+int eddy_listeners_open(struct eddy_server *server, struct eddy_loop *loop,
+                        const struct eddy_server_opts *o, struct listener **ret)
+{
+    int rc = o->use_sock ? open_sock(server, loop, o, ret) : open_addresses(server, loop, o, ret);
+
+    if (rc < 0)
+        return rc;
+    for (struct listener *l = *ret; l; l = l->next) {
+        if (o->keep_alive) /* inherited by what is accepted, as TCP_NODELAY is on Linux */
+            loop->sys->cls->setsockopt(loop->sys, l->io.fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        eddy_fdstream_nodelay(loop, l->io.fd);
+        loop->sys->cls->sockname(loop->sys, l->io.fd, &l->addr);
+    }
+    return 0;
+}
+
+/* ---- serving ---- */
+
+int eddy_listener_start(struct listener *l, struct eddy_loop *loop, int backlog)
+{
+    struct eddy_sys *sys = loop->sys;
+    int rc = sys->cls->listen(sys, l->io.fd, backlog);
+
+    if (rc == 0)
+        rc = eddy_io_attach(&l->io, l->io.fd);
+    if (rc < 0)
+        return rc;
+    l->listening = true;
+    l->io.backend_word = (uint64_t)backlog + 1;
+    eddy_listener_watch(l, true);
+    return 0;
+}
+
+void eddy_listener_watch(struct listener *l, bool on)
+{
+    struct eddy_backend *b = l->io.loop->backend;
+
+    if (!l->listening)
+        return;
+    if (on)
+        b->cls->read_start(b, &l->io);
+    else
+        b->cls->read_stop(b, &l->io);
+}
+
+void eddy_listener_close(struct listener *l, struct eddy_loop *loop)
+{
+    if (l->listening) {
+        l->listening = false;
+        eddy_io_close(&l->io);
+    } else {
+        loop->sys->cls->close(loop->sys, l->io.fd);
+        eddy_free(l);
+    }
+}

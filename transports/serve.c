@@ -1,0 +1,115 @@
+/* A small server's whole main(): loop, listen, run, drain on SIGINT and SIGTERM. */
+#include "framework/base/log.h"
+#include "framework/loop/loop.h"
+#include <eddy/server.h>
+#include <signal.h>
+
+#define DRAIN_TIME EDDY_SEC(10)
+
+struct program {
+    struct eddy_loop *loop;
+    struct eddy_server *server;
+    struct eddy_signal interrupt, terminate;
+    struct eddy_done drained;
+    struct eddy_future *drain;
+    eddy_nsec drain_timeout;
+};
+
+static void on_drained(struct eddy_done *d, struct eddy_future *f)
+{
+    (void)d;
+    eddy_loop_stop(eddy_future_loop(f));
+}
+
+/* The first signal drains, the second one aborts what is left. */
+static void end(struct program *me)
+{
+    if (me->drain) {
+        eddy_server_abort_clients(me->server, NULL);
+        return;
+    }
+    if (eddy_server_drain(me->server, me->drain_timeout, &me->drain) == 0 &&
+        eddy_future_add_done_callback(me->drain, &me->drained) == 0)
+        return;
+    eddy_loop_stop(me->loop);
+}
+
+static void on_interrupt(struct eddy_signal *s, int signum)
+{
+    (void)signum;
+    end(EDDY_CONTAINER_OF(s, struct program, interrupt));
+}
+
+static void on_terminate(struct eddy_signal *s, int signum)
+{
+    (void)signum;
+    end(EDDY_CONTAINER_OF(s, struct program, terminate));
+}
+
+static int run(struct program *me, const struct eddy_protocol_class *cls,
+               const struct eddy_server_opts *o)
+{
+    int rc = eddy_create_server(me->loop, cls, o, &me->server);
+
+    if (rc == 0)
+        rc = eddy_loop_add_signal(me->loop, &me->interrupt, SIGINT);
+    if (rc == 0)
+        rc = eddy_loop_add_signal(me->loop, &me->terminate, SIGTERM);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0;; i++) {
+        struct eddy_addr a;
+        char text[EDDY_ADDR_TEXT];
+
+        if (eddy_server_sockname(me->server, i, &a) < 0)
+            break;
+        eddy_loop_log(me->loop, EDDY_LOG_INFO, "server", "listening on %s",
+                      eddy_addr_format(&a, text, sizeof text));
+    }
+    if (o->started)
+        o->started(me->server, o->arg);
+    return eddy_loop_run_forever(me->loop);
+}
+
+static void clean_up(struct program *me)
+{
+    eddy_future_remove_done_callback(&me->drained);
+    eddy_future_unref(me->drain);
+    if (me->server) {
+        eddy_server_close(me->server);
+        eddy_server_unref(me->server);
+    }
+    eddy_loop_close(me->loop);
+    eddy_loop_unref(me->loop);
+}
+
+int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_opts *opts)
+{
+    struct eddy_error error = {.code = 0};
+
+    if (!opts || opts->abi_size != sizeof *opts || opts->drain_timeout < 0)
+        return -EINVAL;
+    struct eddy_server_opts o = *opts;
+    struct eddy_loop_opts lo = opts->loop ? *opts->loop : *EDDY_LOOP(.backend = NULL);
+    struct program me = {
+        .interrupt.fn = on_interrupt,
+        .terminate.fn = on_terminate,
+        .drained.fn = on_drained,
+        .drain_timeout = o.drain_timeout ? o.drain_timeout : DRAIN_TIME,
+    };
+    o.error = lo.error = &error;
+
+    int rc = eddy_loop_new(&lo, &me.loop);
+    if (rc == 0) {
+        rc = run(&me, cls, &o);
+        if (rc < 0)
+            eddy_loop_log(me.loop, EDDY_LOG_ERROR, "server", "%s",
+                          error.code ? error.text : eddy_strerror(rc));
+        clean_up(&me);
+    } else {
+        eddy_log_text(EDDY_LOG_ERROR, "server", error.code ? error.text : eddy_strerror(rc));
+    }
+    if (rc < 0 && opts->error)
+        *opts->error = error;
+    return rc;
+}

@@ -1,0 +1,533 @@
+/* Servers: accepting, counting, closing, draining. */
+#include "framework/base/alloc.h"
+#include "framework/base/slab.h"
+#include "framework/loop/loop.h"
+#include "transports/fdstream.h"
+#include "transports/listen.h"
+#include <eddy/server.h>
+#include <string.h>
+
+#define DEFAULT_BACKLOG 100
+#define ACCEPT_RETRY EDDY_SEC(1)
+
+struct eddy_server {
+    struct eddy_owner owner; /* of the connections */
+    struct eddy_resource resource;
+    struct eddy_loop *loop; /* NULL once that is closed */
+    unsigned refs;          /* the users', one while open, and one per connection's storage */
+    const struct eddy_protocol_class *cls;
+    void *arg;
+    struct eddy_limits *limits;
+    struct eddy_slab *slab;
+    struct eddy_link connections;
+    unsigned count, max;
+    struct listener *listeners;
+    int backlog;
+    bool serving;
+    bool closed;
+    bool drained;  /* shutdown_requested was asked for */
+    bool starving; /* accept met a shortage */
+    struct eddy_timer retry;
+    struct eddy_handle freed; /* ... and waits for a descriptor */
+    struct eddy_handle asking; /* drain: shutdown_requested is owed */
+    struct eddy_timer drain_end;
+    struct eddy_future *forever;
+    struct eddy_link waiters;
+};
+
+struct waiter {
+    struct eddy_link link;
+    struct eddy_future *future;
+};
+
+/* ---- references ---- */
+
+struct eddy_server *eddy_server_ref(struct eddy_server *s)
+{
+    s->refs++;
+    return s;
+}
+
+void eddy_server_unref(struct eddy_server *s)
+{
+    if (!s || --s->refs > 0)
+        return;
+    eddy_link_remove(&s->resource.link);
+    eddy_slab_destroy(s->slab);
+    eddy_limits_unref(s->limits);
+    eddy_free(s);
+}
+
+/* ---- watching for connections ---- */
+
+static bool has_room(const struct eddy_server *s)
+{
+    return s->max == 0 || s->count < s->max;
+}
+
+static void watch_listeners(struct eddy_server *s)
+{
+    for (struct listener *l = s->listeners; l; l = l->next)
+        eddy_listener_watch(l, !s->starving && has_room(s));
+}
+
+static void stop_starving(struct eddy_server *s)
+{
+    s->starving = false;
+    eddy_timer_cancel(&s->retry);
+    eddy_handle_cancel(&s->freed);
+    watch_listeners(s);
+}
+
+static void on_retry(struct eddy_timer *t)
+{
+    stop_starving(EDDY_CONTAINER_OF(t, struct eddy_server, retry));
+}
+
+static void on_freed(struct eddy_handle *h)
+{
+    stop_starving(EDDY_CONTAINER_OF(h, struct eddy_server, freed));
+}
+
+static void problem(struct eddy_server *s, int code, const char *op, const char *message)
+{
+    struct eddy_error e;
+
+    eddy_error_set(&e, code, op, "%s: %s", op, eddy_strerror(code));
+    eddy_loop_problem(s->loop, &(struct eddy_problem){.message = message,
+                                                      .error = &e,
+                                                      .server = s,
+                                                      .fd = -1,
+                                                      .site = s->owner.site});
+}
+
+/* Out of descriptors or memory: rest for a second, or until something of this loop is closed. */
+static void starve(struct eddy_server *s, int code)
+{
+    if (s->starving)
+        return;
+    s->starving = true;
+    watch_listeners(s);
+    eddy_loop_call_later(s->loop, &s->retry, ACCEPT_RETRY);
+    eddy_loop_call_when_freed(s->loop, &s->freed);
+    problem(s, code, "accept", "accept out of system resource");
+}
+
+/* ---- connections ---- */
+
+static void try_complete(struct eddy_server *s);
+
+static void connection_ended(struct eddy_owner *o, struct eddy_transport *t)
+{
+    struct eddy_server *s = EDDY_CONTAINER_OF(o, struct eddy_server, owner);
+
+    (void)t;
+    s->count--;
+    if (s->count + 1 == s->max)
+        watch_listeners(s);
+    try_complete(s);
+}
+
+static void free_connection(struct eddy_owner *o, struct eddy_transport *t)
+{
+    struct eddy_server *s = EDDY_CONTAINER_OF(o, struct eddy_server, owner);
+
+    eddy_slab_free(s->slab, t);
+    eddy_server_unref(s);
+}
+
+static const struct eddy_owner_class owner_class = {
+    .lost = connection_ended,
+    .free = free_connection,
+};
+
+/* A connection that does not come about is counted out, and its descriptor closed. */
+static void refuse(struct eddy_server *s, struct eddy_transport *t, int code)
+{
+    if (s->loop->debug)
+        problem(s, code, "accept", "Error on transport creation for incoming connection");
+    connection_ended(&s->owner, t);
+    eddy_io_close(&t->io);
+}
+
+static int make_transport(struct eddy_server *s, int fd, const struct eddy_addr *peer,
+                          struct eddy_transport **ret)
+{
+    struct eddy_transport *t = eddy_slab_alloc(s->slab);
+
+    if (!t)
+        return -ENOMEM;
+    memset(t, 0, sizeof *t);
+    eddy_transport_init(t, s->loop, &eddy_tcp_transport, &eddy_fdstream_io, &s->owner);
+    int rc = eddy_fdstream_attach(t, fd, peer);
+    if (rc < 0) {
+        eddy_slab_free(s->slab, t);
+        return rc;
+    }
+    eddy_transport_use_limits(t, s->limits);
+    eddy_server_ref(s);
+    s->count++;
+    *ret = t;
+    return 0;
+}
+
+void eddy_server_accepted(struct eddy_server *s, int res, const struct eddy_addr *peer)
+{
+    struct eddy_transport *t;
+    struct eddy_protocol *p;
+
+    if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
+        starve(s, res);
+        return;
+    }
+    if (res < 0) {
+        problem(s, res, "accept", "accept failed");
+        return;
+    }
+    int rc = make_transport(s, res, peer, &t);
+    if (rc < 0) {
+        s->loop->sys->cls->close(s->loop->sys, res);
+        starve(s, rc == -EINVAL ? -EMFILE : rc); /* -EINVAL: more than select can hold */
+        return;
+    }
+#ifndef __linux__
+    eddy_fdstream_nodelay(s->loop, res);
+#endif
+    eddy_server_ref(s); /* user code may close and drop it */
+    rc = eddy_protocol_new_instance(t, s->cls, s->arg, &p);
+    if (rc < 0)
+        refuse(s, t, rc);
+    else
+        eddy_transport_made(t, p, &s->connections);
+    if (!s->closed && !has_room(s))
+        watch_listeners(s);
+    eddy_server_unref(s);
+}
+
+unsigned eddy_server_connections(const struct eddy_server *s)
+{
+    return s->count;
+}
+
+/* Transports leave the list from the loop alone, so walking it while calling them is safe. */
+void eddy_server_close_clients(struct eddy_server *s)
+{
+    for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
+        eddy_transport_close(EDDY_CONTAINER_OF(l, struct eddy_transport, link));
+}
+
+void eddy_server_abort_clients(struct eddy_server *s, const struct eddy_error *why)
+{
+    for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
+        eddy_transport_abort(EDDY_CONTAINER_OF(l, struct eddy_transport, link), why);
+}
+
+/* ---- closing ---- */
+
+static void complete_waiters(struct eddy_server *s)
+{
+    struct eddy_link *l;
+
+    while ((l = eddy_list_pop(&s->waiters)) != NULL) {
+        struct waiter *w = EDDY_CONTAINER_OF(l, struct waiter, link);
+
+        eddy_future_set_result_unless_cancelled(w->future, NULL, NULL);
+        eddy_future_unref(w->future);
+        eddy_free(w);
+    }
+    if (s->forever) {
+        struct eddy_future *f = s->forever;
+
+        s->forever = NULL;
+        eddy_future_on_cancel(f, NULL, NULL);
+        eddy_future_cancel(f, "the server was closed");
+        eddy_future_unref(f);
+    }
+}
+
+/* Closed, and the last connection has ended. */
+static void try_complete(struct eddy_server *s)
+{
+    if (!s->closed || s->count > 0)
+        return;
+    eddy_timer_cancel(&s->drain_end);
+    complete_waiters(s);
+}
+
+void eddy_server_close(struct eddy_server *s)
+{
+    if (s->closed)
+        return;
+    s->closed = true;
+    s->serving = false;
+    s->starving = false;
+    eddy_timer_cancel(&s->retry);
+    eddy_handle_cancel(&s->freed);
+    for (struct listener *l = s->listeners, *next; l; l = next) {
+        next = l->next;
+        eddy_listener_close(l, s->loop);
+    }
+    s->listeners = NULL;
+    try_complete(s);
+    eddy_server_unref(s);
+}
+
+static void loop_closing(struct eddy_resource *r)
+{
+    struct eddy_server *s = EDDY_CONTAINER_OF(r, struct eddy_server, resource);
+    const char *site = s->owner.site;
+
+    eddy_server_ref(s);
+    if (!s->closed)
+        eddy_loop_log(s->loop, EDDY_LOG_WARNING, "loop",
+                      "server still open when its loop closes%s%s", site ? ", opened at " : "",
+                      site ? site : "");
+    eddy_handle_cancel(&s->asking);
+    eddy_transports_loop_closing(s->loop, &s->connections);
+    eddy_server_close(s);
+    s->loop = NULL; /* its connections know their own */
+    eddy_server_unref(s);
+}
+
+int eddy_server_wait_closed(struct eddy_server *s, struct eddy_future **ret)
+{
+    if (!s->loop)
+        return EDDY_ELOOP_CLOSED;
+    struct waiter *w = eddy_zalloc(sizeof *w);
+    if (!w || eddy_future_new(s->loop, &w->future) < 0) {
+        eddy_free(w);
+        return -ENOMEM;
+    }
+    *ret = eddy_future_ref(w->future);
+    eddy_list_append(&s->waiters, &w->link);
+    try_complete(s);
+    return 0;
+}
+
+/* ---- draining ---- */
+
+static void ask_connections(struct eddy_handle *h)
+{
+    struct eddy_server *s = EDDY_CONTAINER_OF(h, struct eddy_server, asking);
+
+    eddy_server_ref(s);
+    for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
+        eddy_transport_request_shutdown(EDDY_CONTAINER_OF(l, struct eddy_transport, link));
+    eddy_server_unref(s);
+}
+
+static void drain_ends(struct eddy_timer *t)
+{
+    eddy_server_abort_clients(EDDY_CONTAINER_OF(t, struct eddy_server, drain_end),
+                              EDDY_ERROR(-ETIMEDOUT, "the server's time for draining is over"));
+}
+
+int eddy_server_drain(struct eddy_server *s, eddy_nsec timeout, struct eddy_future **ret)
+{
+    if (!s->loop)
+        return EDDY_ELOOP_CLOSED;
+    int rc = ret ? eddy_server_wait_closed(s, ret) : 0;
+    if (rc < 0)
+        return rc;
+    eddy_server_ref(s);
+    if (s->count > 0) {
+        eddy_loop_call_later(s->loop, &s->drain_end, timeout);
+        if (!s->drained)
+            eddy_loop_call_soon(s->loop, &s->asking);
+        s->drained = true;
+    }
+    eddy_server_close(s);
+    eddy_server_unref(s);
+    return 0;
+}
+
+/* ---- serving ---- */
+
+int eddy_server_start_serving(struct eddy_server *s)
+{
+    if (s->closed)
+        return EDDY_ECLOSED;
+    for (struct listener *l = s->listeners; l; l = l->next) {
+        int rc = l->listening ? 0 : eddy_listener_start(l, s->loop, s->backlog);
+        if (rc < 0)
+            return rc;
+    }
+    s->serving = true;
+    return 0;
+}
+
+bool eddy_server_is_serving(const struct eddy_server *s)
+{
+    return s->serving;
+}
+
+static void forever_cancelled(struct eddy_future *f, void *user)
+{
+    (void)f;
+    eddy_server_close(user);
+}
+
+int eddy_server_serve_forever(struct eddy_server *s, struct eddy_future **ret)
+{
+    if (s->closed)
+        return EDDY_ECLOSED;
+    if (s->forever)
+        return EDDY_EINVALID_STATE;
+    int rc = eddy_server_start_serving(s);
+    if (rc == 0)
+        rc = eddy_future_new(s->loop, &s->forever);
+    if (rc < 0)
+        return rc;
+    eddy_future_on_cancel(s->forever, forever_cancelled, s);
+    *ret = eddy_future_ref(s->forever);
+    return 0;
+}
+
+/* ---- what it is ---- */
+
+struct eddy_loop *eddy_server_loop(const struct eddy_server *s)
+{
+    return s->loop;
+}
+
+static const struct listener *listener_at(const struct eddy_server *s, unsigned i)
+{
+    const struct listener *l = s->listeners;
+
+    while (l && i-- > 0)
+        l = l->next;
+    return l;
+}
+
+int eddy_server_sockname(const struct eddy_server *s, unsigned i, struct eddy_addr *ret)
+{
+    const struct listener *l = listener_at(s, i);
+
+    if (s->closed)
+        return EDDY_ECLOSED;
+    if (!l)
+        return -EINVAL;
+    *ret = l->addr;
+    return 0;
+}
+
+int eddy_server_fd(const struct eddy_server *s, unsigned i)
+{
+    const struct listener *l = listener_at(s, i);
+
+    return l ? l->io.fd : -1;
+}
+
+int eddy_server_port(const struct eddy_server *s)
+{
+    return s->listeners ? eddy_addr_port(&s->listeners->addr) : -1;
+}
+
+/* ---- creating ---- */
+
+static int refuse_opts(const struct eddy_server_opts *o, int code, const char *why)
+{
+    return eddy_error_set(o->error, code, "create_server", "create_server: %s", why);
+}
+
+static int check(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
+                 const struct eddy_server_opts *o)
+{
+    struct eddy_sys *sys = loop->sys;
+    int type = 0;
+
+    if (o->abi_size != sizeof *o)
+        return o->abi_size > sizeof *o ? -E2BIG : -EINVAL;
+    int rc = eddy_protocol_class_check(cls, "create_server", o->error);
+    if (rc < 0)
+        return rc;
+    if (!eddy_loop_is_open(loop))
+        return refuse_opts(o, EDDY_ELOOP_CLOSED, "the loop is closed");
+    if (o->port < 0 || o->port > 65535)
+        return refuse_opts(o, -EINVAL, "the port is out of range");
+    if (o->backlog < 0)
+        return refuse_opts(o, -EINVAL, ".backlog is negative");
+    if (o->host && o->hosts)
+        return refuse_opts(o, -EINVAL, ".host and .hosts exclude each other");
+    if (!o->use_sock)
+        return 0;
+    if (o->host || o->hosts || o->port)
+        return refuse_opts(o, -EINVAL, ".host and .port exclude .sock");
+    if (o->sock < 0 || sys->cls->getsockopt(sys, o->sock, SOL_SOCKET, SO_TYPE, &type) < 0 ||
+        type != SOCK_STREAM)
+        return refuse_opts(o, -EINVAL, ".sock is not a stream socket");
+    return eddy_loop_io(loop, o->sock) ? refuse_opts(o, EDDY_EFD_IN_USE, ".sock is in use") : 0;
+}
+
+static struct eddy_server *new_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
+                                      const struct eddy_server_opts *o)
+{
+    struct eddy_server *s = eddy_zalloc(sizeof *s);
+    size_t align = cls->instance_align > 64 ? cls->instance_align : 64;
+
+    if (!s)
+        return NULL;
+    s->slab = eddy_slab_new(eddy_protocol_instance_offset(cls) + cls->instance_size, align);
+    if (!s->slab) {
+        eddy_free(s);
+        return NULL;
+    }
+    s->owner.cls = &owner_class;
+    s->owner.site = o->site;
+    s->resource.loop_closing = loop_closing;
+    s->loop = loop;
+    s->refs = 1;
+    s->cls = cls;
+    s->arg = o->arg;
+    s->max = o->max_connections;
+    s->backlog = o->backlog ? o->backlog : DEFAULT_BACKLOG;
+    s->retry.fn = on_retry;
+    s->freed.fn = on_freed;
+    s->asking.fn = ask_connections;
+    s->drain_end.fn = drain_ends;
+    eddy_list_init(&s->connections);
+    eddy_list_init(&s->waiters);
+    return s;
+}
+
+int eddy_create_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
+                       const struct eddy_server_opts *o, struct eddy_server **ret)
+{
+    if (!loop || !o)
+        return -EINVAL;
+    int rc = check(loop, cls, o);
+    if (rc < 0)
+        return rc;
+    struct eddy_limits *limits;
+    rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
+                         o->write_timeout, o->linger, &limits);
+    if (rc == -EINVAL)
+        return refuse_opts(o, rc, "impossible limits or time-outs");
+    struct eddy_server *s = rc == 0 ? new_server(loop, cls, o) : NULL;
+    if (!s) {
+        if (rc == 0)
+            eddy_limits_unref(limits);
+        if (o->use_sock)
+            loop->sys->cls->close(loop->sys, o->sock);
+        return refuse_opts(o, -ENOMEM, "no memory");
+    }
+    s->limits = limits;
+    eddy_list_append(&loop->resources, &s->resource.link);
+    rc = eddy_listeners_open(s, loop, o, &s->listeners);
+    if (rc < 0) {
+        eddy_server_unref(s);
+        return rc;
+    }
+    eddy_server_ref(s); /* dropped by close */
+    if (!o->not_serving) {
+        rc = eddy_server_start_serving(s);
+        if (rc < 0) {
+            eddy_error_set(o->error, rc, "listen", "listen: %s", eddy_strerror(rc));
+            eddy_server_close(s);
+        }
+    }
+    if (rc == 0 && ret)
+        *ret = eddy_server_ref(s);
+    eddy_server_unref(s);
+    return rc;
+}
