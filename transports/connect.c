@@ -22,7 +22,7 @@ struct connecting {
     struct eddy_handle later; /* failed, or made, but not inside the user's call */
     eddy_nsec timeout;
     struct eddy_addr to;
-    bool made;              /* connection_made runs */
+    bool made;               /* connection_made runs */
     struct eddy_error error; /* code 0: none */
 };
 
@@ -275,7 +275,8 @@ static struct stream *new_stream(struct eddy_loop *loop, struct eddy_limits *lim
     return s;
 }
 
-static struct connecting *new_connecting(struct eddy_loop *loop, const struct eddy_connection_opts *o,
+static struct connecting *new_connecting(struct eddy_loop *loop,
+                                         const struct eddy_connection_opts *o,
                                          struct eddy_limits *limits, bool with_future)
 {
     struct connecting *c = eddy_zalloc(sizeof *c);
@@ -308,7 +309,8 @@ static void free_unused(struct connecting *c)
     eddy_free(c);
 }
 
-/* 0; < 0 only for what the caller can do something about: the network's answers come by the loop. */
+/* 0; < 0 only for what the caller can do something about: the network's answers come by the loop.
+ */
 static int start(struct connecting *c, const struct eddy_connection_opts *o,
                  const struct eddy_addr *to, const struct eddy_addr *local)
 {

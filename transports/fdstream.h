@@ -7,8 +7,8 @@
 extern const struct eddy_transport_class eddy_tcp_transport;
 extern const struct eddy_io_class eddy_fdstream_io;
 
-/* A connected descriptor becomes t's: non-blocking already. Sets its options and peer name (NULL: asks). On
- * failure it is still the caller's. */
+/* A connected descriptor becomes t's: non-blocking already. Sets its options and peer name (NULL:
+ * asks). On failure it is still the caller's. */
 int eddy_fdstream_attach(struct eddy_transport *t, int fd, const struct eddy_addr *peer);
 
 /* TCP_NODELAY, where it applies (contract T36). */

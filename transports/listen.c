@@ -150,6 +150,19 @@ static int find_addresses(const struct eddy_server_opts *o, struct addresses *as
     return rc;
 }
 
+/* "127.0.0.1:80, [::1]:80", as many as fit. */
+static const char *format_all(const struct addresses *as, char *buf, size_t size)
+{
+    size_t used = 0;
+
+    for (unsigned i = 0; i < as->count && used < size; i++) {
+        char text[EDDY_ADDR_TEXT];
+        eddy_addr_format(&as->list[i], text, sizeof text);
+        used += (size_t)snprintf(buf + used, size - used, "%s%s", i ? ", " : "", text);
+    }
+    return buf;
+}
+
 static int open_sock(struct eddy_server *server, struct eddy_loop *loop,
                      const struct eddy_server_opts *o, struct listener **ret)
 {
@@ -176,9 +189,12 @@ static int open_addresses(struct eddy_server *server, struct eddy_loop *loop,
         if (*last)
             last = &(*last)->next;
     }
-    if (rc == 0 && !first)
+    if (rc == 0 && !first) {
+        char text[EDDY_ERROR_TEXT];
         rc = eddy_error_set(o->error, -EADDRNOTAVAIL, "bind",
-                            "could not bind on any address out of %u", as.count);
+                            "could not bind on any address out of %s: %s",
+                            format_all(&as, text, sizeof text), eddy_strerror(-EADDRNOTAVAIL));
+    }
     if (rc < 0) {
         close_all(first, loop);
         return rc;

@@ -13,8 +13,8 @@ struct listener {
     struct listener *next;
 };
 
-/* One per address of the options, bound; 0, or an error with its sentence in o->error and nothing left
- * open. .sock is consumed but on -EINVAL. */
+/* One per address of the options, bound; 0, or an error with its sentence in o->error and nothing
+ * left open. .sock is consumed but on -EINVAL. */
 int eddy_listeners_open(struct eddy_server *server, struct eddy_loop *loop,
                         const struct eddy_server_opts *o, struct listener **ret);
 /* listen(2) and attach to the loop. */

@@ -28,7 +28,7 @@ struct eddy_server {
     bool drained;  /* shutdown_requested was asked for */
     bool starving; /* accept met a shortage */
     struct eddy_timer retry;
-    struct eddy_handle freed; /* ... and waits for a descriptor */
+    struct eddy_handle freed;  /* ... and waits for a descriptor */
     struct eddy_handle asking; /* drain: shutdown_requested is owed */
     struct eddy_timer drain_end;
     struct eddy_future *forever;
@@ -94,11 +94,10 @@ static void problem(struct eddy_server *s, int code, const char *op, const char 
     struct eddy_error e;
 
     eddy_error_set(&e, code, op, "%s: %s", op, eddy_strerror(code));
-    eddy_loop_problem(s->loop, &(struct eddy_problem){.message = message,
-                                                      .error = &e,
-                                                      .server = s,
-                                                      .fd = -1,
-                                                      .site = s->owner.site});
+    eddy_loop_problem(
+        s->loop,
+        &(struct eddy_problem){
+            .message = message, .error = &e, .server = s, .fd = -1, .site = s->owner.site});
 }
 
 /* Out of descriptors or memory: rest for a second, or until something of this loop is closed. */

@@ -65,8 +65,7 @@ static int open_best(struct eddy_loop *loop, struct eddy_error *error, struct ed
             break; /* for want of resources the next one would fail as well */
     }
     if (rc < 0)
-        eddy_error_set(error, rc, "new loop", "no backend can be used here: %s",
-                       eddy_strerror(rc));
+        eddy_error_set(error, rc, "new loop", "no backend can be used here: %s", eddy_strerror(rc));
     return rc;
 }
 

@@ -2,9 +2,10 @@
  * The reactor: readiness in, completion out. Level-triggered; one recv per event into one shared
  * buffer, and no drain loop (limits: a second recv costs more than a second event).
  *
- * Owned descriptors are found by pointer: their cookie is the io, which stays in memory until the quiet
- * point after it was deregistered. Borrowed ones (watches) may be closed behind our back while a
- * duplicate keeps reporting, so their cookie is descriptor and generation, looked up each time.
+ * Owned descriptors are found by pointer: their cookie is the io, which stays in memory until the
+ * quiet point after it was deregistered. Borrowed ones (watches) may be closed behind our back
+ * while a duplicate keeps reporting, so their cookie is descriptor and generation, looked up each
+ * time.
  */
 #include "framework/backends/reactor.h"
 
@@ -326,7 +327,8 @@ static int reactor_attach(struct eddy_backend *b, struct eddy_io *io, eddy_fd fd
 static int bind_local(struct reactor *r, eddy_fd fd, const struct eddy_addr *local)
 {
 #ifdef IP_BIND_ADDRESS_NO_PORT
-    /* The kernel then chooses the port by both ends: 28,000 connections per pair, not per source. */
+    /* The kernel then chooses the port by both ends: 28,000 connections per pair, not per source.
+     */
     if (eddy_addr_port(local) == 0)
         r->sys->cls->setsockopt(r->sys, fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 #endif
@@ -372,7 +374,8 @@ static void reactor_close(struct eddy_backend *b, struct eddy_io *io)
     io->flags |= EDDY_IO_CANCELLED | EDDY_IO_CLOSING;
     io->want = 0;
     if (io->kind != EDDY_IO_WATCH) {
-        tell_selector(r, io, 0); /* unregister, then close: a duplicate elsewhere would keep reporting */
+        tell_selector(r, io,
+                      0); /* unregister, then close: a duplicate elsewhere would keep reporting */
         r->sys->cls->close(r->sys, io->fd);
     }
     io->fd = -1;

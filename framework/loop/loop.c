@@ -4,6 +4,7 @@
 #include "framework/base/log.h"
 #include "framework/transport/transport.h"
 #include <eddy/future.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,17 +106,16 @@ bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char
         return false;
     if (loop->closed)
         eddy_error_set(&error, EDDY_ELOOP_CLOSED, call, "%s: the loop is closed", call);
-    else if (loop->debug && loop->running && !pthread_equal(loop->thread, pthread_self()))
+    else if (loop->debug && eddy_loop_is_running(loop) && running_loop != loop)
         eddy_error_set(&error, EDDY_ETHREAD, call,
                        "%s: called from a thread other than the loop's; "
                        "use eddy_loop_call_soon_threadsafe",
                        call);
     else
         return true;
-    eddy_loop_problem(loop, &(struct eddy_problem){.message = "Misuse of the event loop",
-                                                   .error = &error,
-                                                   .fd = -1,
-                                                   .site = site});
+    eddy_loop_problem(
+        loop, &(struct eddy_problem){
+                  .message = "Misuse of the event loop", .error = &error, .fd = -1, .site = site});
     return false;
 }
 
@@ -192,8 +192,10 @@ eddy_nsec eddy_loop_timeout(struct eddy_loop *loop)
     eddy_nsec next = eddy_heap_next(&loop->timers);
     if (next == EDDY_FOREVER)
         return EDDY_FOREVER;
-    eddy_nsec left = next - eddy_loop_clock(loop);
-    return left < 0 ? 0 : left > LONGEST_WAIT ? LONGEST_WAIT : left;
+    eddy_nsec now = eddy_loop_clock(loop);
+    if (next <= now) /* without a difference, which might not fit */
+        return 0;
+    return next - now > LONGEST_WAIT ? LONGEST_WAIT : next - now;
 }
 
 static int iterate(struct eddy_loop *loop, eddy_nsec longest)
@@ -236,7 +238,6 @@ static int begin_run(struct eddy_loop *loop)
     if (atomic_exchange(&loop->running, true))
         return EDDY_ELOOP_RUNNING;
     eddy_loop_ref(loop);
-    loop->thread = pthread_self();
     running_loop = loop;
     return 0;
 }

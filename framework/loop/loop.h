@@ -6,7 +6,6 @@
 #include "framework/base/list.h"
 #include <eddy/backend.h>
 #include <eddy/loop.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 #if defined(__GNUC__)
@@ -22,8 +21,9 @@ struct eddy_block;
 struct eddy_loop {
     /* the read and write path */
     ssize_t (*try_send)(struct eddy_io *io, const void *data, size_t len); /* the backend's */
-    struct eddy_transport *receiving; /* whose read callback runs: it is flushed when that returns */
-    struct eddy_block *spare_blocks;  /* the pool of the write queues */
+    struct eddy_transport
+        *receiving;                  /* whose read callback runs: it is flushed when that returns */
+    struct eddy_block *spare_blocks; /* the pool of the write queues */
     unsigned spare_count;
     bool corking;  /* callbacks run: writes are collected */
     bool straight; /* ... and there is nothing to check: the transports' short cuts hold */
@@ -59,7 +59,6 @@ struct eddy_loop {
     atomic_ullong signals;         /* arrived: bit signum - 1 */
     struct eddy_link signal_nodes; /* struct eddy_signal */
 
-    pthread_t thread;         /* while running */
     unsigned fork_generation; /* of the process it belongs to */
     bool keep_sigpipe;
 
@@ -70,7 +69,8 @@ struct eddy_loop {
     void *user;
 };
 
-/* Something that must hear of the loop's close: servers, attempts to connect. Removed by its owner. */
+/* Something that must hear of the loop's close: servers, attempts to connect. Removed by its owner.
+ */
 struct eddy_resource {
     struct eddy_link link;
     void (*loop_closing)(struct eddy_resource *r); /* is no member any more; may make callbacks */
@@ -85,8 +85,8 @@ static inline bool eddy_loop_is_open(const struct eddy_loop *loop)
     return !loop->closed && !loop->closing;
 }
 
-/* For void calls that find the loop closed, or, in debug mode, themselves on the wrong thread: reports
- * the misuse by on_problem and returns false (contract L17, L50). */
+/* For void calls that find the loop closed, or, in debug mode, themselves on the wrong thread:
+ * reports the misuse by on_problem and returns false (contract L17, L50). */
 bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char *site);
 
 /* Reports a problem to on_problem, or logs it. */
@@ -101,8 +101,8 @@ static inline eddy_nsec eddy_loop_clock(const struct eddy_loop *loop)
     return loop->backend->cls->now(loop->backend);
 }
 
-/* Brackets around every call into user code; they cost a test outside debug mode. `what` is the kind of
- * callback or its slot, `name` the class or the place it was started at. */
+/* Brackets around every call into user code; they cost a test outside debug mode. `what` is the
+ * kind of callback or its slot, `name` the class or the place it was started at. */
 static inline eddy_nsec eddy_callback_begin(const struct eddy_loop *loop)
 {
     return EDDY_UNLIKELY(loop->debug) ? eddy_loop_clock(loop) : 0;
@@ -149,8 +149,11 @@ static inline void eddy_loop_call_when_freed(struct eddy_loop *loop, struct eddy
 
 /* Takes all posts to the ready queue. */
 void eddy_loop_take_posts(struct eddy_loop *loop);
-/* Refuses posts from here on, and runs those that were taken with EDDY_ELOOP_CLOSED. */
-void eddy_loop_close_posts(struct eddy_loop *loop);
+/* Whether a handle of the ready queue is a post's. */
+bool eddy_handle_is_post(const struct eddy_handle *h);
+/* Refuses posts from here on, and runs those that were taken with EDDY_ELOOP_CLOSED: first those in
+ * `ready`, whose handles had got that far. */
+void eddy_loop_close_posts(struct eddy_loop *loop, struct eddy_link *ready);
 
 /* ---- signal.c ---- */
 
@@ -161,6 +164,12 @@ void eddy_loop_close_signals(struct eddy_loop *loop);
 void eddy_loop_forked_signals(struct eddy_loop *loop);
 /* Has SIGPIPE ignored if it was at default; once per process. */
 void eddy_ignore_sigpipe(void);
+
+/* ---- async/future.c ---- */
+
+/* A handle that was taken from the ready queue at close: if it is a done callback's, it lets go of
+ * its future. */
+void eddy_future_drop_callback(struct eddy_handle *h);
 
 /* ---- watch.c ---- */
 

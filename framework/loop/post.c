@@ -1,7 +1,7 @@
 /*
- * Calls from other threads: a stack that producers push on and the loop takes whole. Who finds it empty
- * kicks the wake-up. A closed loop's stack is the mark CLOSED, which nothing can be pushed on: so a
- * post that races with close is either run by it or refused.
+ * Calls from other threads: a stack that producers push on and the loop takes whole. Who finds it
+ * empty kicks the wake-up. A closed loop's stack is the mark CLOSED, which nothing can be pushed
+ * on: so a post that races with close is either run by it or refused.
  */
 #include "framework/loop/loop.h"
 
@@ -51,6 +51,11 @@ int eddy_loop_call_soon_threadsafe(struct eddy_loop *loop, struct eddy_post *p)
     return 0;
 }
 
+bool eddy_handle_is_post(const struct eddy_handle *h)
+{
+    return h->fn == run_post;
+}
+
 /* Newest first becomes oldest first. */
 static struct eddy_post *reverse(struct eddy_post *p)
 {
@@ -74,15 +79,17 @@ void eddy_loop_take_posts(struct eddy_loop *loop)
         enqueue(loop, p);
 }
 
-void eddy_loop_close_posts(struct eddy_loop *loop)
+void eddy_loop_close_posts(struct eddy_loop *loop, struct eddy_link *ready)
 {
     struct eddy_post *p =
         reverse(atomic_exchange_explicit(&loop->posts, CLOSED, memory_order_acq_rel));
+    struct eddy_link *l;
 
-    while (p) {
-        struct eddy_post *next = p->next_;
+    for (; p; p = p->next_)
+        eddy_list_append(ready, &p->handle_.link_);
+    while ((l = eddy_list_pop(ready)) != NULL) {
+        p = EDDY_CONTAINER_OF(l, struct eddy_post, handle_.link_);
         __atomic_store_n(&p->pending_, 0, __ATOMIC_RELEASE);
         p->fn(p, EDDY_ELOOP_CLOSED); /* p may be gone */
-        p = next;
     }
 }

@@ -1,10 +1,11 @@
 /*
  * Signals. One table for the process says which loops want which signal; the C-level handler marks
- * the signal in each of them and kicks its wake-up, no more. The table's slots are found by a running
- * handler without a lock, so whoever takes a loop out waits until no handler runs.
+ * the signal in each of them and kicks its wake-up, no more. The table's slots are found by a
+ * running handler without a lock, so whoever takes a loop out waits until no handler runs.
  */
 #include "framework/base/alloc.h"
 #include "framework/loop/loop.h"
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -76,7 +77,8 @@ static void watch_forks(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* ---- the table; under the lock, with signals blocked so that no handler interrupts the holder ---- */
+/* ---- the table; under the lock, with signals blocked so that no handler interrupts the holder
+ * ---- */
 
 static void enter(sigset_t *ret_mask)
 {
@@ -286,8 +288,7 @@ void eddy_loop_take_signals(struct eddy_loop *loop)
 void eddy_loop_close_signals(struct eddy_loop *loop)
 {
     while (!eddy_list_empty(&loop->signal_nodes))
-        eddy_signal_remove(
-            EDDY_CONTAINER_OF(loop->signal_nodes.next, struct eddy_signal, link_));
+        eddy_signal_remove(EDDY_CONTAINER_OF(loop->signal_nodes.next, struct eddy_signal, link_));
 }
 
 /* ---- SIGPIPE ---- */

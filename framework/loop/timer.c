@@ -7,9 +7,8 @@ static void start(struct eddy_loop *loop, struct eddy_timer *t, eddy_nsec when, 
         !eddy_loop_may_schedule(loop, call, site))
         return;
     if (EDDY_UNLIKELY(!t->fn)) {
-        eddy_loop_problem(loop, &(struct eddy_problem){.message = "timer without a function",
-                                                       .fd = -1,
-                                                       .site = site});
+        eddy_loop_problem(loop, &(struct eddy_problem){
+                                    .message = "timer without a function", .fd = -1, .site = site});
         return;
     }
     if (t->loop_ && t->loop_ != loop)

@@ -1,8 +1,9 @@
 /*
- * Watches: at most one for reading and one for writing per descriptor, which is borrowed. The loop owns one
- * io per watched descriptor, not one inside the user's node: the node may be freed at once, the io lives
- * until the quiet point. A descriptor that was closed before its watch was removed may have been given to
- * somebody else since: then the table names that one, and the watch is an empty shell.
+ * Watches: at most one for reading and one for writing per descriptor, which is borrowed. The loop
+ * owns one io per watched descriptor, not one inside the user's node: the node may be freed at
+ * once, the io lives until the quiet point. A descriptor that was closed before its watch was
+ * removed may have been given to somebody else since: then the table names that one, and the watch
+ * is an empty shell.
  */
 #include "framework/base/alloc.h"
 #include "framework/loop/loop.h"

@@ -1,6 +1,6 @@
 /*
- * Calls that are owed to protocols and come from the loop: connection_lost, bytes given back, fini. They
- * wait in lists of the loop, run by one handle in the ready batch, in the order they came up.
+ * Calls that are owed to protocols and come from the loop: connection_lost, bytes given back, fini.
+ * They wait in lists of the loop, run by one handle in the ready batch, in the order they came up.
  */
 #include "framework/base/alloc.h"
 #include "framework/transport/transport.h"
@@ -108,8 +108,8 @@ void eddy_transports_loop_closing(struct eddy_loop *loop, struct eddy_link *list
         if (t->state < EDDY_TRANSPORT_LOST)
             eddy_loop_log(loop, EDDY_LOG_WARNING, "loop",
                           "connection still open when its loop closes: %s%s%s",
-                          eddy_transport_describe(t, text, sizeof text),
-                          site ? ", opened at " : "", site ? site : "");
+                          eddy_transport_describe(t, text, sizeof text), site ? ", opened at " : "",
+                          site ? site : "");
         eddy_transport_fail(t, EDDY_ELOOP_CLOSED, "loop close");
     }
 }

@@ -1,6 +1,7 @@
 /*
  * The write queue: blocks that never move, so that a backend may send from them while others are
- * appended. Small writes share blocks of 4 KiB from the loop's pool; larger ones get one of their size.
+ * appended. Small writes share blocks of 4 KiB from the loop's pool; larger ones get one of their
+ * size.
  */
 #include "framework/base/alloc.h"
 #include "framework/transport/transport.h"

@@ -13,8 +13,7 @@ void transport_refresh(struct eddy_transport *t)
 {
     const struct eddy_protocol_class *cls = t->protocol->cls;
     bool open = t->state == EDDY_TRANSPORT_OPEN;
-    bool discarding =
-        t->state == EDDY_TRANSPORT_CLOSING || t->state == EDDY_TRANSPORT_LINGERING;
+    bool discarding = t->state == EDDY_TRANSPORT_CLOSING || t->state == EDDY_TRANSPORT_LINGERING;
     bool read = !(t->flags & T_EOF_IN) &&
                 (discarding || (open && !(t->flags & (T_READ_PAUSED | T_UNREAD))));
     unsigned slow = 0;
@@ -170,10 +169,12 @@ void eddy_transport_close(struct eddy_transport *t)
     eddy_transport_flush(t);
     if (t->state != EDDY_TRANSPORT_CLOSING)
         return;
-    if (t->head)
-        transport_arm_timer(t);
-    else
+    if (!t->head) {
         transport_drained(t);
+        return;
+    }
+    t->head->stamp = eddy_loop_clock(t->io.loop); /* the time for stalling begins anew */
+    transport_arm_timer(t);
 }
 
 bool eddy_transport_is_closing(const struct eddy_transport *t)

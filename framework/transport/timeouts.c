@@ -1,6 +1,6 @@
 /*
- * One timer per transport serves all its time-outs. Activity only stores a time; when the timer comes up,
- * it looks what is due by now, and is set anew.
+ * One timer per transport serves all its time-outs. Activity only stores a time; when the timer
+ * comes up, it looks what is due by now, and is set anew.
  */
 #include "framework/base/alloc.h"
 #include "framework/transport/transport.h"
@@ -163,12 +163,15 @@ static eddy_nsec stall_deadline(const struct eddy_transport *t)
     return span > 0 ? after(t->head->stamp, span) : EDDY_FOREVER;
 }
 
-/* The kernel does not tell when a peer has acknowledged, so it is asked: often at first, then less so. */
+/* The kernel does not tell when a peer has acknowledged, so it is asked: often at first, then less
+ * so. */
 static eddy_nsec linger_check(const struct eddy_transport *t, eddy_nsec now)
 {
     eddy_nsec span = t->limits->linger ? t->limits->linger : LINGER;
     eddy_nsec waited = now - (t->u.until - span);
-    eddy_nsec next = waited < EDDY_MSEC(1) ? EDDY_MSEC(1) : waited < EDDY_MSEC(100) ? waited : EDDY_MSEC(100);
+    eddy_nsec next = waited < EDDY_MSEC(1)     ? EDDY_MSEC(1)
+                     : waited < EDDY_MSEC(100) ? waited
+                                               : EDDY_MSEC(100);
 
     return now + next < t->u.until ? now + next : t->u.until;
 }
@@ -212,7 +215,8 @@ void transport_arm_timer(struct eddy_transport *t)
         eddy_nsec idle = idle_deadline(t), stall = stall_deadline(t);
         when = idle < stall ? idle : stall;
     }
-    /* A timer that comes too early looks again: never moved to later, as that would cost each read. */
+    /* A timer that comes too early looks again: never moved to later, as that would cost each read.
+     */
     if (when == EDDY_FOREVER || (eddy_timer_is_pending(&t->timer) && t->timer.when_ <= when))
         return;
     t->timer.fn = on_timer;

@@ -8,17 +8,17 @@
 /* t->flags */
 enum {
     T_READ_PAUSED = 1 << 0,
-    T_READING = 1 << 1,       /* the concrete class was told to read */
-    T_EOF_IN = 1 << 2,        /* the peer has ended: nothing will be read any more */
-    T_UNREAD = 1 << 3,        /* t->pending holds bytes given back */
-    T_WRITE_PAUSED = 1 << 4,  /* pause_writing was called */
-    T_BLOCKED = 1 << 5,       /* the queue was refused by the kernel, and is pulled by it */
-    T_EOF_WANTED = 1 << 6,    /* write_eof was called */
+    T_READING = 1 << 1,      /* the concrete class was told to read */
+    T_EOF_IN = 1 << 2,       /* the peer has ended: nothing will be read any more */
+    T_UNREAD = 1 << 3,       /* t->pending holds bytes given back */
+    T_WRITE_PAUSED = 1 << 4, /* pause_writing was called */
+    T_BLOCKED = 1 << 5,      /* the queue was refused by the kernel, and is pulled by it */
+    T_EOF_WANTED = 1 << 6,   /* write_eof was called */
     T_EOF_SENT = 1 << 7,
-    T_CORKED = 1 << 8,        /* on the loop's list of those to be flushed */
-    T_DEFERRED = 1 << 9,      /* on the loop's list of those owed a call */
-    T_INSTANCE = 1 << 10,     /* the instance behind it is in use */
-    T_IO_OPEN = 1 << 11,      /* `closed` is owed */
+    T_CORKED = 1 << 8,    /* on the loop's list of those to be flushed */
+    T_DEFERRED = 1 << 9,  /* on the loop's list of those owed a call */
+    T_INSTANCE = 1 << 10, /* the instance behind it is in use */
+    T_IO_OPEN = 1 << 11,  /* `closed` is owed */
 };
 
 /* t->slow: bits for why, tested in one go */
@@ -32,8 +32,8 @@ enum {
     PHASE_IDLE,
     PHASE_CONNECTING, /* link_ is the struct eddy_attempt */
     PHASE_ATTACHED,
-    PHASE_LOSING,     /* in connection_lost; or connect_failed: link_ is a bool set by detach */
-    PHASE_FINISHING,  /* fini is owed: link_ is the loop while held, or of the list */
+    PHASE_LOSING,    /* in connection_lost; or connect_failed: link_ is a bool set by detach */
+    PHASE_FINISHING, /* fini is owed: link_ is the loop while held, or of the list */
 };
 
 /* p->flags_ */
@@ -91,8 +91,8 @@ void transport_limits_changed(struct eddy_transport *t);
 
 struct eddy_block {
     struct eddy_block *next;
-    char *start, *end, *limit;  /* unsent bytes, and room behind them */
-    eddy_nsec stamp;            /* of the first one: when the kernel last took bytes */
+    char *start, *end, *limit; /* unsent bytes, and room behind them */
+    eddy_nsec stamp;           /* of the first one: when the kernel last took bytes */
     void (*release)(void *user);
     void *user;
     char bytes[];

@@ -1,7 +1,8 @@
 /*
- * Writing. The one rule (contract T10): inside a run writes are collected, and flushed when the transport's
- * own read callback returns, at the end of the phase, at 16 KiB, or by flush, write_eof and close.
- * What the kernel refuses stays queued; from then on the backend pulls (output, sent) until it is gone.
+ * Writing. The one rule (contract T10): inside a run writes are collected, and flushed when the
+ * transport's own read callback returns, at the end of the phase, at 16 KiB, or by flush, write_eof
+ * and close. What the kernel refuses stays queued; from then on the backend pulls (output, sent)
+ * until it is gone.
  */
 #include "framework/base/alloc.h"
 #include "framework/transport/transport.h"
@@ -74,8 +75,8 @@ static ssize_t send_all(struct eddy_transport *t, const char *rest, size_t len)
             iov[n++] = (struct iovec){(void *)(uintptr_t)(rest + done), len - done};
         for (int i = 0; i < n; i++)
             want += iov[i].iov_len;
-        ssize_t sent = n == 1 ? t->cls->send(t, iov[0].iov_base, iov[0].iov_len)
-                              : t->cls->sendv(t, iov, n);
+        ssize_t sent =
+            n == 1 ? t->cls->send(t, iov[0].iov_base, iov[0].iov_len) : t->cls->sendv(t, iov, n);
         if (sent == -EAGAIN)
             break;
         if (sent < 0) {

@@ -101,7 +101,7 @@ def a_silent_client_does_not_keep_the_server(examples):
     server = examples.start("chapter_server", "--port", 0)
     sock = connect(server.listening()[1])
     start_up = time.monotonic() - server.started
-    sock.sendall(b"100000\n")  # and reads nothing: the server has to throw it out
+    sock.sendall(b"1000000\n")  # and reads nothing: 30 MB, more than the kernel takes
     server.finish()
     check_time("end of the server", server.ended - server.started, 6.0, start_up)
     sock.close()

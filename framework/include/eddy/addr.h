@@ -25,7 +25,8 @@ struct eddy_addr {
 #define EDDY_ADDR_TEXT 128
 
 /* From a numeric IPv4 or IPv6 address ("127.0.0.1", "::1", "fe80::1%2" with a numeric scope or the
- * name of an interface) and a port 0..65535. -EINVAL if `host` is not numeric, or port out of range. */
+ * name of an interface) and a port 0..65535. -EINVAL if `host` is not numeric, or port out of
+ * range. */
 EDDY_API int eddy_addr_parse(const char *host, int port, struct eddy_addr *ret);
 
 /* Writes "127.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", "unix:/path", "unix:@abstract" or "unnamed"

@@ -1,10 +1,11 @@
 /*
- * The seam to the outside world, for authors of backends and simulators. (Users need none of it; its
- * binary interface promises less than the other headers'.)
+ * The seam to the outside world, for authors of backends and simulators. (Users need none of it;
+ * its binary interface promises less than the other headers'.)
  *
- * Upwards there is one interface, eddy_io_class: what a backend tells a transport, listener or watch.
- * Downwards there are three: eddy_sys (system calls), eddy_selector (readiness, selector.h) and
- * eddy_backend, whose NULL slots are the reactor's: the reactor turns sys + selector into a backend.
+ * Upwards there is one interface, eddy_io_class: what a backend tells a transport, listener or
+ * watch. Downwards there are three: eddy_sys (system calls), eddy_selector (readiness, selector.h)
+ * and eddy_backend, whose NULL slots are the reactor's: the reactor turns sys + selector into a
+ * backend.
  *
  * The rules:
  *  a  Downcalls come from the loop's thread (but `wake`), from inside any upcall, on any endpoint.
@@ -13,14 +14,14 @@
  *     abort or pause: a backend reads io->want and io->flags again after every upcall.
  *  d  An io is the backend's memory from attach or connect until its `closed` upcall returns. That
  *     comes once, last, at the quiet point at the end of dispatch: no frame below refers to any io.
- *  e  User memory is never given to an operation that pends: reads into it are bound late (get_buffer,
- *     read, received with nothing between); writes from it happen within try_send. What pends is the
- *     backend's memory (reads) or the transport's queue (writes), whose blocks never move.
+ *  e  User memory is never given to an operation that pends: reads into it are bound late
+ * (get_buffer, read, received with nothing between); writes from it happen within try_send. What
+ * pends is the backend's memory (reads) or the transport's queue (writes), whose blocks never move.
  *  f  An error comes by return code or by upcall, never both. A failed downcall changed nothing.
- *     EINTR never gets out. What a void slot cannot do, its operation reports: received(<0), sent(<0),
- *     accepted(<0), connected(<0).
- *  g  Starts and stops are wishes (io->want): on upcalls at once, on the kernel at the next wait.
- *     Watches are the exception: they reach the kernel inside the call.
+ *     EINTR never gets out. What a void slot cannot do, its operation reports: received(<0),
+ * sent(<0), accepted(<0), connected(<0). g  Starts and stops are wishes (io->want): on upcalls at
+ * once, on the kernel at the next wait. Watches are the exception: they reach the kernel inside the
+ * call.
  */
 #ifndef EDDY_BACKEND_H
 #define EDDY_BACKEND_H
@@ -108,11 +109,11 @@ enum {
 struct eddy_io {
     const struct eddy_io_class *cls;
     struct eddy_loop *loop;
-    eddy_fd fd;                 /* -1 before attach and from `closed` on */
-    uint8_t kind;               /* enum eddy_io_kind */
-    uint8_t want;               /* EDDY_READ, EDDY_WRITE: the owner's wishes; the backend only clears */
-    uint8_t armed;              /* what selector or kernel has been told */
-    uint8_t flags;              /* EDDY_IO_* */
+    eddy_fd fd;    /* -1 before attach and from `closed` on */
+    uint8_t kind;  /* enum eddy_io_kind */
+    uint8_t want;  /* EDDY_READ, EDDY_WRITE: the owner's wishes; the backend only clears */
+    uint8_t armed; /* what selector or kernel has been told */
+    uint8_t flags; /* EDDY_IO_* */
     struct eddy_io *dirty_next; /* the backend's */
     uint64_t backend_word;      /* the backend's; LISTENER: the owner's, most accepts per event */
 };
@@ -120,9 +121,9 @@ struct eddy_io {
 struct eddy_io_class {
     const char *name;
 
-    /* STREAM. n > 0: bytes, lent for the call; 0: end of stream; < 0: a read error. n <= 0 comes once,
-     * last, and want.READ is cleared for good. Never after read_stop, cancel or close returned; never
-     * nested. May call down in any way. */
+    /* STREAM. n > 0: bytes, lent for the call; 0: end of stream; < 0: a read error. n <= 0 comes
+     * once, last, and want.READ is cleared for good. Never after read_stop, cancel or close
+     * returned; never nested. May call down in any way. */
     void (*received)(struct eddy_io *io, const void *data, ssize_t n);
 
     /* STREAM with EDDY_IO_OWNBUF: where to read to. Asked directly before a read that cannot block.
@@ -136,8 +137,9 @@ struct eddy_io_class {
     /* STREAM: n bytes of the last output were taken; < 0: the error of sending, fatal. */
     void (*sent)(struct eddy_io *io, ssize_t n);
 
-    /* LISTENER: a new descriptor, the owner's from here on, and its peer; or < 0, an error of accept
-     * (lent address NULL). On those for want of resources the owner stops and retries by a timer. */
+    /* LISTENER: a new descriptor, the owner's from here on, and its peer; or < 0, an error of
+     * accept (lent address NULL). On those for want of resources the owner stops and retries by a
+     * timer. */
     void (*accepted)(struct eddy_io *io, int res, const struct eddy_addr *peer);
 
     /* STREAM, once after `connect`: 0, or the error; then only `closed` can follow. */
@@ -165,15 +167,15 @@ struct eddy_backend_class {
     /* The loop's clock. */
     eddy_nsec (*now)(struct eddy_backend *b);
 
-    /* Applies wishes, sleeps at most `timeout`, collects what happened; calls nobody. Does not sleep
-     * while an io is being closed. 0 or a negative code, which ends the run. */
+    /* Applies wishes, sleeps at most `timeout`, collects what happened; calls nobody. Does not
+     * sleep while an io is being closed. 0 or a negative code, which ends the run. */
     int (*wait)(struct eddy_backend *b, eddy_nsec timeout);
     /* Makes the upcalls for what was collected, then the quiet point. */
     void (*dispatch)(struct eddy_backend *b);
     /* [any thread, async-signal-safe] The wait in progress, or the next one, returns at once. */
     void (*wake)(struct eddy_backend *b);
-    /* After fork, in the child: drop the inherited kernel object without altering it, open anew, and
-     * re-arm every io from want. */
+    /* After fork, in the child: drop the inherited kernel object without altering it, open anew,
+     * and re-arm every io from want. */
     int (*forked)(struct eddy_backend *b);
     /* The descriptor to embed the loop elsewhere, or EDDY_ENOT_SUPPORTED. */
     int (*fileno)(struct eddy_backend *b);
@@ -192,8 +194,8 @@ struct eddy_backend_class {
     void (*read_start)(struct eddy_backend *b, struct eddy_io *io);
     /* Final at once. What the kernel already took is held, and comes first after the next start. */
     void (*read_stop)(struct eddy_backend *b, struct eddy_io *io);
-    /* Sends now what can be sent without blocking: the count, -EAGAIN (always allowed), or an error.
-     * Never while output is pending. */
+    /* Sends now what can be sent without blocking: the count, -EAGAIN (always allowed), or an
+     * error. Never while output is pending. */
     ssize_t (*try_send)(struct eddy_io *io, const void *data, size_t len);
     ssize_t (*try_sendv)(struct eddy_io *io, const struct iovec *iov, int n);
     /* "There is a queue": output and sent follow until output returns 0. */

@@ -32,7 +32,8 @@ extern "C" {
 #endif
 
 /* The object of type `type` whose member `member` is at `ptr`. */
-#define EDDY_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define EDDY_CONTAINER_OF(ptr, type, member) \
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* "file.c:123", recorded where a thing is started or opened, for the reports of debug mode. */
 #define EDDY_STRINGIFY_(x) #x
@@ -108,8 +109,8 @@ enum eddy_log_level {
     EDDY_LOG_ERROR,
 };
 
-/* `component` is a static word such as "loop" or "server"; `text` is one line without its end, lent.
- * May be called from any thread that runs a loop; must not call into Eddy. */
+/* `component` is a static word such as "loop" or "server"; `text` is one line without its end,
+ * lent. May be called from any thread that runs a loop; must not call into Eddy. */
 typedef void eddy_log_fn(void *user, enum eddy_log_level level, const char *component,
                          const char *text);
 

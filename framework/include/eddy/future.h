@@ -27,13 +27,15 @@ struct eddy_done {
 /* A pending future; the caller gets one reference. -ENOMEM. */
 EDDY_API int eddy_future_new(struct eddy_loop *loop, struct eddy_future **ret);
 EDDY_API struct eddy_future *eddy_future_ref(struct eddy_future *f);
-/* NULL is fine. Freeing one whose error nobody looked at is reported by on_problem (contract F10). */
+/* NULL is fine. Freeing one whose error nobody looked at is reported by on_problem (contract F10).
+ */
 EDDY_API void eddy_future_unref(struct eddy_future *f);
 
-/* Complete it. `destroy` (may be NULL) is called with the value when the future is freed; if the call
- * fails the value is still the caller's. EDDY_EINVALID_STATE unless pending; EDDY_ELOOP_CLOSED if the loop
- * is closed and callbacks were dropped for it (the state is set all the same). */
-EDDY_API int eddy_future_set_result(struct eddy_future *f, void *value, void (*destroy)(void *value));
+/* Complete it. `destroy` (may be NULL) is called with the value when the future is freed; if the
+ * call fails the value is still the caller's. EDDY_EINVALID_STATE unless pending; EDDY_ELOOP_CLOSED
+ * if the loop is closed and callbacks were dropped for it (the state is set all the same). */
+EDDY_API int eddy_future_set_result(struct eddy_future *f, void *value,
+                                    void (*destroy)(void *value));
 EDDY_API int eddy_future_set_error(struct eddy_future *f, const struct eddy_error *error);
 /* As set_result, but does nothing and returns 0 on a cancelled future: `destroy` is then called. */
 EDDY_API int eddy_future_set_result_unless_cancelled(struct eddy_future *f, void *value,
@@ -53,13 +55,14 @@ EDDY_API const struct eddy_error *eddy_future_error(struct eddy_future *f);
 EDDY_API struct eddy_loop *eddy_future_loop(const struct eddy_future *f);
 
 /* Calls d->fn from the loop when f is done; at once in the next iteration if it is. The future must
- * be kept alive until then (it is, from completion to the last call). -EINVAL: no fn; -EALREADY: added. */
+ * be kept alive until then (it is, from completion to the last call). -EINVAL: no fn; -EALREADY:
+ * added. */
 EDDY_API int eddy_future_add_done_callback(struct eddy_future *f, struct eddy_done *d);
 /* Final at once; harmless when not added. */
 EDDY_API void eddy_future_remove_done_callback(struct eddy_done *d);
 
-/* For those who make futures: called from inside eddy_future_cancel when it returns true, to give up
- * what the future stands for. One per future; NULL takes it away. */
+/* For those who make futures: called from inside eddy_future_cancel when it returns true, to give
+ * up what the future stands for. One per future; NULL takes it away. */
 EDDY_API void eddy_future_on_cancel(struct eddy_future *f,
                                     void (*fn)(struct eddy_future *f, void *user), void *user);
 

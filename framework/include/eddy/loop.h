@@ -7,8 +7,8 @@
  * stop has returned its callback will not come, and its memory may be freed, also from inside the
  * callback itself (contract G13, G14). Zero a node, set its `fn`, and start it.
  *
- * One iteration (contract L22-L24): wait once; then what call_soon, posts and signals have queued until
- * then; then I/O; then the timers that are due. What these start runs in the next iteration.
+ * One iteration (contract L22-L24): wait once; then what call_soon, posts and signals have queued
+ * until then; then I/O; then the timers that are due. What these start runs in the next iteration.
  */
 #ifndef EDDY_LOOP_H
 #define EDDY_LOOP_H
@@ -49,7 +49,8 @@ struct eddy_timer {
     uint32_t flags_;
 };
 
-/* A call from another thread. It is the loop's from the call until fn runs: do not free it before. */
+/* A call from another thread. It is the loop's from the call until fn runs: do not free it before.
+ */
 struct eddy_post {
     /* status: 0, or EDDY_ELOOP_CLOSED if the loop was closed first. */
     void (*fn)(struct eddy_post *p, int status);
@@ -82,7 +83,8 @@ struct eddy_signal {
 
 /* ---- problems ---- */
 
-/* A problem that has no caller to return to (contract L44-L46). What does not apply is NULL, 0 or -1. */
+/* A problem that has no caller to return to (contract L44-L46). What does not apply is NULL, 0 or
+ * -1. */
 struct eddy_problem {
     const char *message;
     const struct eddy_error *error;
@@ -94,19 +96,20 @@ struct eddy_problem {
     const char *site; /* where the thing concerned was started or opened */
 };
 
-typedef void eddy_problem_fn(struct eddy_loop *loop, const struct eddy_problem *problem, void *user);
+typedef void eddy_problem_fn(struct eddy_loop *loop, const struct eddy_problem *problem,
+                             void *user);
 
 /* ---- life cycle ---- */
 
 struct eddy_loop_opts {
     size_t abi_size;
-    const char *backend;            /* "select", "poll", "epoll"; NULL: EDDY_BACKEND, else the best */
+    const char *backend; /* "select", "poll", "epoll"; NULL: EDDY_BACKEND, else the best */
     struct eddy_selector *selector; /* instead: an object of yours; the loop's on success */
     const struct eddy_backend_class *backend_class; /* instead: a backend of yours */
     struct eddy_sys *sys;                           /* system calls; NULL: the system's */
-    bool debug;               /* checks and reports; also switched on by EDDY_DEBUG=1 */
-    eddy_nsec slow_callback;  /* debug mode reports callbacks that take longer; 0: 100 ms */
-    bool keep_sigpipe;        /* do not set SIGPIPE to be ignored (contract G26) */
+    bool debug;                  /* checks and reports; also switched on by EDDY_DEBUG=1 */
+    eddy_nsec slow_callback;     /* debug mode reports callbacks that take longer; 0: 100 ms */
+    bool keep_sigpipe;           /* do not set SIGPIPE to be ignored (contract G26) */
     eddy_problem_fn *on_problem; /* NULL: log it as an error */
     eddy_log_fn *log;            /* NULL: the process's sink */
     void *user;                  /* for on_problem and log, and eddy_loop_user() */
@@ -115,41 +118,46 @@ struct eddy_loop_opts {
 };
 
 /* Options in Python's manner: eddy_loop_new(EDDY_LOOP(.backend = "poll"), &loop). */
-#define EDDY_LOOP(...)                                                                             \
+#define EDDY_LOOP(...) \
     (&(const struct eddy_loop_opts){.abi_size = sizeof(struct eddy_loop_opts), __VA_ARGS__})
 
-/* Makes a loop; the caller gets one reference. NULL options: defaults. -EINVAL: unknown backend or bad
- * options; EDDY_ENOT_SUPPORTED: this backend cannot work here (the error's text says why); -ENOMEM;
- * -EMFILE. [any thread] */
+/* Makes a loop; the caller gets one reference. NULL options: defaults. -EINVAL: unknown backend or
+ * bad options; EDDY_ENOT_SUPPORTED: this backend cannot work here (the error's text says why);
+ * -ENOMEM; -EMFILE. [any thread] */
 EDDY_API int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret);
 
 /* [any thread] Returns the loop. */
 EDDY_API struct eddy_loop *eddy_loop_ref(struct eddy_loop *loop);
-/* [any thread] NULL is fine. The last one frees the loop, and closes it with a warning if need be. */
+/* [any thread] NULL is fine. The last one frees the loop, and closes it with a warning if need be.
+ */
 EDDY_API void eddy_loop_unref(struct eddy_loop *loop);
 
 /* Ends the loop (contract L14-L18): nodes are unlinked without running, posts run with
  * EDDY_ELOOP_CLOSED, open connections are reported with the place that opened them and get
- * connection_lost(EDDY_ELOOP_CLOSED) from inside this call. The reference stays. 0 also when closed already.
- * EDDY_ELOOP_RUNNING while it runs, or when called from inside a callback. */
+ * connection_lost(EDDY_ELOOP_CLOSED) from inside this call. The reference stays. 0 also when closed
+ * already. EDDY_ELOOP_RUNNING while it runs, or when called from inside a callback. */
 EDDY_API int eddy_loop_close(struct eddy_loop *loop);
 
 /* Runs until eddy_loop_stop. 0, EDDY_ELOOP_CLOSED, EDDY_ELOOP_RUNNING, EDDY_EOTHER_LOOP,
- * EDDY_EINVALID_STATE (after fork, see eddy_loop_forked), or what the backend's wait failed with. */
+ * EDDY_EINVALID_STATE (after fork, see eddy_loop_forked), or what the backend's wait failed with.
+ */
 EDDY_API int eddy_loop_run_forever(struct eddy_loop *loop);
 
 /* Runs until `f` is done and returns its status; its value goes to *ret_value (may be NULL), still
- * owned by the future. EDDY_ENOT_COMPLETED if the loop was stopped first: a later run can finish it. */
+ * owned by the future. EDDY_ENOT_COMPLETED if the loop was stopped first: a later run can finish
+ * it. */
 EDDY_API int eddy_loop_run_until_complete(struct eddy_loop *loop, struct eddy_future *f,
                                           void **ret_value);
 
-/* One iteration that waits at most `timeout`: for embedding in another loop, with eddy_loop_fileno. */
+/* One iteration that waits at most `timeout`: for embedding in another loop, with eddy_loop_fileno.
+ */
 EDDY_API int eddy_loop_run_once(struct eddy_loop *loop, eddy_nsec timeout);
 
-/* A descriptor that is readable when run_once has I/O to do; EDDY_ENOT_SUPPORTED on select and poll.
- * Timers are not behind it: ask eddy_loop_timeout. */
+/* A descriptor that is readable when run_once has I/O to do; EDDY_ENOT_SUPPORTED on select and
+ * poll. Timers are not behind it: ask eddy_loop_timeout. */
 EDDY_API int eddy_loop_fileno(struct eddy_loop *loop);
-/* How long the next iteration may sleep: 0 if something is ready, EDDY_FOREVER if nothing is due. */
+/* How long the next iteration may sleep: 0 if something is ready, EDDY_FOREVER if nothing is due.
+ */
 EDDY_API eddy_nsec eddy_loop_timeout(struct eddy_loop *loop);
 
 /* [any thread] The iteration in progress, or the first one of the next run, is the last. */
@@ -173,7 +181,8 @@ EDDY_API bool eddy_loop_get_debug(const struct eddy_loop *loop);
 EDDY_API void eddy_loop_set_debug(struct eddy_loop *loop, bool on);
 EDDY_API void eddy_loop_set_slow_callback(struct eddy_loop *loop, eddy_nsec limit);
 /* NULL restores the default, which logs the problem as an error. */
-EDDY_API void eddy_loop_set_problem_handler(struct eddy_loop *loop, eddy_problem_fn *fn, void *user);
+EDDY_API void eddy_loop_set_problem_handler(struct eddy_loop *loop, eddy_problem_fn *fn,
+                                            void *user);
 EDDY_API eddy_problem_fn *eddy_loop_get_problem_handler(const struct eddy_loop *loop);
 
 /* ---- callbacks ---- */
@@ -187,9 +196,10 @@ EDDY_API void eddy_loop_call_soon_site(struct eddy_loop *loop, struct eddy_handl
 EDDY_API void eddy_handle_cancel(struct eddy_handle *h);
 EDDY_API bool eddy_handle_is_pending(const struct eddy_handle *h);
 
-/* [any thread, but not in a signal handler] Runs p->fn once on the loop's thread; calls of one thread
- * keep their order, none is merged. 0; EDDY_ELOOP_CLOSED; -EALREADY while pending; -EINVAL. On < 0 there
- * will be no call. The caller needs a reference of the loop, or must know that it lives. */
+/* [any thread, but not in a signal handler] Runs p->fn once on the loop's thread; calls of one
+ * thread keep their order, none is merged. 0; EDDY_ELOOP_CLOSED; -EALREADY while pending; -EINVAL.
+ * On < 0 there will be no call. The caller needs a reference of the loop, or must know that it
+ * lives. */
 EDDY_API int eddy_loop_call_soon_threadsafe(struct eddy_loop *loop, struct eddy_post *p);
 
 /* Runs t->fn once, not before its time; equal times in order of starting. A pending timer moves. A
@@ -198,7 +208,7 @@ EDDY_API void eddy_loop_call_later_site(struct eddy_loop *loop, struct eddy_time
                                         eddy_nsec delay, const char *site);
 EDDY_API void eddy_loop_call_at_site(struct eddy_loop *loop, struct eddy_timer *t, eddy_nsec when,
                                      const char *site);
-#define eddy_loop_call_later(loop, t, delay)                                                       \
+#define eddy_loop_call_later(loop, t, delay) \
     eddy_loop_call_later_site((loop), (t), (delay), EDDY_SITE)
 #define eddy_loop_call_at(loop, t, when) eddy_loop_call_at_site((loop), (t), (when), EDDY_SITE)
 EDDY_API void eddy_timer_cancel(struct eddy_timer *t);
@@ -214,17 +224,18 @@ EDDY_API eddy_nsec eddy_timer_when(const struct eddy_timer *t);
  * EDDY_ELOOP_CLOSED; -ENOMEM; -EPERM and others: the selector refuses it (epoll: regular files). */
 EDDY_API int eddy_loop_add_watch_site(struct eddy_loop *loop, struct eddy_watch *w, eddy_fd fd,
                                       unsigned events, const char *site);
-#define eddy_loop_add_watch(loop, w, fd, events)                                                   \
+#define eddy_loop_add_watch(loop, w, fd, events) \
     eddy_loop_add_watch_site((loop), (w), (fd), (events), EDDY_SITE)
-/* Changes the directions; errors as above, and -EINVAL for none. EDDY_ENOT_REGISTERED if not added. */
+/* Changes the directions; errors as above, and -EINVAL for none. EDDY_ENOT_REGISTERED if not added.
+ */
 EDDY_API int eddy_watch_modify(struct eddy_watch *w, unsigned events);
 EDDY_API void eddy_watch_remove(struct eddy_watch *w);
 
 /* ---- signals ---- */
 
 /* Runs s->fn on the loop after `signum` has arrived; arrivals before that may merge. Several nodes,
- * also of several loops, may share a signal. -EINVAL: no such signal; EDDY_ENOT_SUPPORTED: cannot be
- * caught; -ENOMEM; EDDY_ELOOP_CLOSED; -EALREADY while added. (Contract L65-L70.) */
+ * also of several loops, may share a signal. -EINVAL: no such signal; EDDY_ENOT_SUPPORTED: cannot
+ * be caught; -ENOMEM; EDDY_ELOOP_CLOSED; -EALREADY while added. (Contract L65-L70.) */
 EDDY_API int eddy_loop_add_signal(struct eddy_loop *loop, struct eddy_signal *s, int signum);
 EDDY_API void eddy_signal_remove(struct eddy_signal *s);
 

@@ -8,9 +8,10 @@
  *         [eof_received (pause_writing | resume_writing)*] connection_lost
  *
  * connection_made comes first and once, connection_lost last and once. If a client's connection
- * cannot be made, connect_failed comes instead. Each attachment - an accepted eddy_create_connection,
- * eddy_transport_set_protocol, or a server's accept - ends in exactly one `fini` after its last callback.
- * A callback that fails says so by eddy_transport_abort(t, why); connection_lost then carries `why`.
+ * cannot be made, connect_failed comes instead. Each attachment - an accepted
+ * eddy_create_connection, eddy_transport_set_protocol, or a server's accept - ends in exactly one
+ * `fini` after its last callback. A callback that fails says so by eddy_transport_abort(t, why);
+ * connection_lost then carries `why`.
  */
 #ifndef EDDY_PROTOCOL_H
 #define EDDY_PROTOCOL_H
@@ -36,34 +37,37 @@ struct eddy_protocol {
 };
 
 struct eddy_protocol_class {
-    size_t abi_size;       /* these five by EDDY_PROTOCOL_CLASS */
+    size_t abi_size; /* these five by EDDY_PROTOCOL_CLASS */
     size_t instance_size;
     size_t instance_align;
     size_t base_offset;
     const char *name;
 
-    /* A server has made an instance, zeroed but for its base; `arg` is the server's .arg. < 0 refuses
-     * the connection: it is closed, and fini is not called. NULL: accepts. */
+    /* A server has made an instance, zeroed but for its base; `arg` is the server's .arg. < 0
+     * refuses the connection: it is closed, and fini is not called. NULL: accepts. */
     int (*init)(struct eddy_protocol *p, void *arg);
 
-    /* The end of this attachment: no callback of it comes any more, p->transport is NULL. Free p, or
-     * attach it again; the instances of a server are freed by it afterwards. */
+    /* The end of this attachment: no callback of it comes any more, p->transport is NULL. Free p,
+     * or attach it again; the instances of a server are freed by it afterwards. */
     void (*fini)(struct eddy_protocol *p);
 
     /* Connected: `t` may be used from here on, until connection_lost returns. Anything goes, close
      * and abort included. */
     void (*connection_made)(struct eddy_protocol *p, struct eddy_transport *t);
 
-    /* The connection could not be made, or its creation was cancelled (-ECANCELED). Only fini follows. */
+    /* The connection could not be made, or its creation was cancelled (-ECANCELED). Only fini
+     * follows. */
     void (*connect_failed)(struct eddy_protocol *p, const struct eddy_error *err);
 
-    /* 1 or more bytes, at most 256 KiB, lent for the call. Message boundaries are not kept. Required,
-     * unless there are get_buffer and buffer_updated, which are used instead where given. */
+    /* 1 or more bytes, at most 256 KiB, lent for the call. Message boundaries are not kept.
+     * Required, unless there are get_buffer and buffer_updated, which are used instead where given.
+     */
     void (*data_received)(struct eddy_protocol *p, const void *data, size_t len);
 
-    /* Where to read to: returns the size of *ret_buf, which must stay valid until buffer_updated, the
-     * next get_buffer, connection_lost or a switch of protocols. `hint` is the size wanted, 0 if none. An
-     * empty buffer is a fatal error (-EINVAL). May stand alone when nothing could be read. */
+    /* Where to read to: returns the size of *ret_buf, which must stay valid until buffer_updated,
+     * the next get_buffer, connection_lost or a switch of protocols. `hint` is the size wanted, 0
+     * if none. An empty buffer is a fatal error (-EINVAL). May stand alone when nothing could be
+     * read. */
     size_t (*get_buffer)(struct eddy_protocol *p, size_t hint, void **ret_buf);
     /* The first len >= 1 bytes of the buffer are filled. */
     void (*buffer_updated)(struct eddy_protocol *p, size_t len);
@@ -72,8 +76,8 @@ struct eddy_protocol_class {
      * open for writing, and closing is up to you; false, or NULL, closes when written out. */
     bool (*eof_received)(struct eddy_protocol *p);
 
-    /* More than the high mark was left unsent: please write no more until resume_writing, which comes
-     * at or below the low mark. They alternate. May be called from inside a write. */
+    /* More than the high mark was left unsent: please write no more until resume_writing, which
+     * comes at or below the low mark. They alternate. May be called from inside a write. */
     void (*pause_writing)(struct eddy_protocol *p);
     void (*resume_writing)(struct eddy_protocol *p);
 
@@ -87,14 +91,12 @@ struct eddy_protocol_class {
     void (*reserved[4])(void);
 };
 
-/* For the start of a class: .instance_size and friends for a struct that has a struct eddy_protocol as
- * member `member`.
- *     static const struct eddy_protocol_class chat = {
- *         EDDY_PROTOCOL_CLASS(struct chat, base),
- *         .data_received = ...,
+/* For the start of a class: .instance_size and friends for a struct that has a struct eddy_protocol
+ * as member `member`. static const struct eddy_protocol_class chat = { EDDY_PROTOCOL_CLASS(struct
+ * chat, base), .data_received = ...,
  *     }; */
-#define EDDY_PROTOCOL_CLASS(type, member)                                                          \
-    .abi_size = sizeof(struct eddy_protocol_class), .instance_size = sizeof(type),                 \
+#define EDDY_PROTOCOL_CLASS(type, member)                                          \
+    .abi_size = sizeof(struct eddy_protocol_class), .instance_size = sizeof(type), \
     .instance_align = _Alignof(type), .base_offset = offsetof(type, member), .name = #type
 
 /* The same for a class without members of its own. */
@@ -111,13 +113,13 @@ EDDY_API void eddy_protocol_init(struct eddy_protocol *p, const struct eddy_prot
 /* True from an accepted creating call to the end of the attachment. */
 EDDY_API bool eddy_protocol_is_attached(const struct eddy_protocol *p);
 
-/* Ends the attachment at once, in any phase: no callback comes any more, no fini, and p may be freed.
- * The transport closes as by eddy_transport_close, an attempt to connect is given up. The instances of
- * a server are freed with their transport. */
+/* Ends the attachment at once, in any phase: no callback comes any more, no fini, and p may be
+ * freed. The transport closes as by eddy_transport_close, an attempt to connect is given up. The
+ * instances of a server are freed with their transport. */
 EDDY_API void eddy_protocol_detach(struct eddy_protocol *p);
 
-/* In any phase: connect_failed(why) while connecting, connection_lost(why) once connected; both from
- * the loop. why == NULL: -ECANCELED, or a clean end. */
+/* In any phase: connect_failed(why) while connecting, connection_lost(why) once connected; both
+ * from the loop. why == NULL: -ECANCELED, or a clean end. */
 EDDY_API void eddy_protocol_abort(struct eddy_protocol *p, const struct eddy_error *why);
 
 /* Delays fini, and the storage of a server's instance, until as many releases: for those who keep a

@@ -55,7 +55,8 @@ struct eddy_selector_class {
     /* Waits until something is ready, at most `timeout` (EDDY_FOREVER: no limit; <= 0: just looks;
      * rounded up to the system's tick) and returns how many events it has written, 0 on time-out
      * or signal, or a negative code. Level-triggered; hang-up and error count as all registered
-     * bits; one event per descriptor. If more than `max` are ready the next call begins with the rest. */
+     * bits; one event per descriptor. If more than `max` are ready the next call begins with the
+     * rest. */
     int (*wait)(struct eddy_selector *s, eddy_nsec timeout, struct eddy_selector_event *events,
                 int max);
 

@@ -1,7 +1,8 @@
 /*
  * For authors of transports (its binary interface promises less than the other headers'): the base
- * class, which owns every state, all buffers and every call into a protocol. A concrete class answers
- * a handful of questions, and tells the base what happened; it never calls its protocol itself.
+ * class, which owns every state, all buffers and every call into a protocol. A concrete class
+ * answers a handful of questions, and tells the base what happened; it never calls its protocol
+ * itself.
  */
 #ifndef EDDY_TRANSPORT_IMPL_H
 #define EDDY_TRANSPORT_IMPL_H
@@ -20,7 +21,7 @@ struct eddy_transport_class;
 
 /* In this order; changed in one function. */
 enum eddy_transport_state {
-    EDDY_TRANSPORT_NEW,       /* connection_made is owed */
+    EDDY_TRANSPORT_NEW, /* connection_made is owed */
     EDDY_TRANSPORT_OPEN,
     EDDY_TRANSPORT_CLOSING,   /* sends what is queued; input is discarded */
     EDDY_TRANSPORT_LINGERING, /* all is sent; waits until it has arrived (contract T5) */
@@ -49,7 +50,8 @@ struct eddy_packed_addr {
     uint8_t ip[16];
 };
 
-/* The first 64 bytes are all that reading touches, the second 64 what writing does. Embedded first. */
+/* The first 64 bytes are all that reading touches, the second 64 what writing does. Embedded first.
+ */
 struct eddy_transport {
     struct eddy_io io;
     struct eddy_protocol *protocol; /* never NULL: at worst one that ignores everything */
@@ -91,7 +93,8 @@ struct eddy_transport_class {
     void (*read_stop)(struct eddy_transport *t);
     /* End the sending side; the queue is empty. */
     int (*shutdown)(struct eddy_transport *t);
-    /* True if closing now could destroy bytes: something is unread, or sent and not acknowledged. */
+    /* True if closing now could destroy bytes: something is unread, or sent and not acknowledged.
+     */
     bool (*unsettled)(struct eddy_transport *t);
     /* Silence: nothing is told any more but closed. */
     void (*cancel)(struct eddy_transport *t);
@@ -100,7 +103,8 @@ struct eddy_transport_class {
     int (*sockname)(const struct eddy_transport *t, struct eddy_addr *ret);
 };
 
-/* ---- what a concrete class tells the base; the io_class slots of descriptor streams as they are ---- */
+/* ---- what a concrete class tells the base; the io_class slots of descriptor streams as they are
+ * ---- */
 
 EDDY_API void eddy_transport_received(struct eddy_io *io, const void *data, ssize_t n);
 EDDY_API size_t eddy_transport_get_buffer(struct eddy_io *io, size_t hint, void **ret);
@@ -118,8 +122,8 @@ EDDY_API void eddy_transport_init(struct eddy_transport *t, struct eddy_loop *lo
 /* For one that was initialised, but never came to have an io: its storage goes. */
 EDDY_API void eddy_transport_discard(struct eddy_transport *t);
 
-/* Attaches p, makes t a member of `list` (the loop's or its server's), and calls connection_made: from
- * the loop only. p is attached even if it closes or aborts in it. */
+/* Attaches p, makes t a member of `list` (the loop's or its server's), and calls connection_made:
+ * from the loop only. p is attached even if it closes or aborts in it. */
 EDDY_API void eddy_transport_made(struct eddy_transport *t, struct eddy_protocol *p,
                                   struct eddy_link *list);
 
@@ -142,8 +146,8 @@ struct eddy_limits {
     eddy_nsec idle, write, linger; /* 0: the default; EDDY_OFF: none */
 };
 
-/* The limits that options ask for: NULL in *ret if they are the defaults. `low`, `high` and `max` are 0
- * for "not given". -EINVAL, -ENOMEM. */
+/* The limits that options ask for: NULL in *ret if they are the defaults. `low`, `high` and `max`
+ * are 0 for "not given". -EINVAL, -ENOMEM. */
 EDDY_API int eddy_limits_new(size_t low, size_t high, size_t max, eddy_nsec idle, eddy_nsec write,
                              eddy_nsec linger, struct eddy_limits **ret);
 /* NULL is fine. */
@@ -153,8 +157,8 @@ EDDY_API void eddy_transport_use_limits(struct eddy_transport *t, struct eddy_li
 
 /* ---- protocols ---- */
 
-/* Whether a class can serve a stream: 0; -EINVAL (no class, no way to receive, nonsense sizes); -E2BIG
- * (of a later version). With the reason in *e. */
+/* Whether a class can serve a stream: 0; -EINVAL (no class, no way to receive, nonsense sizes);
+ * -E2BIG (of a later version). With the reason in *e. */
 EDDY_API int eddy_protocol_class_check(const struct eddy_protocol_class *cls, const char *op,
                                        struct eddy_error *e);
 
@@ -167,7 +171,8 @@ EDDY_API int eddy_protocol_new_instance(struct eddy_transport *t,
 
 /* An attempt to make a connection for a protocol that has no transport yet. */
 struct eddy_attempt {
-    /* Give up. `why`: connect_failed(why) from the loop; NULL: the protocol is gone, call nothing. */
+    /* Give up. `why`: connect_failed(why) from the loop; NULL: the protocol is gone, call nothing.
+     */
     void (*give_up)(struct eddy_attempt *a, const struct eddy_error *why);
     bool *gone_; /* the base's */
 };

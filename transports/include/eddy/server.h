@@ -1,4 +1,5 @@
-/* Stream servers: listen, accept, make a protocol instance per connection. (asyncio: create_server) */
+/* Stream servers: listen, accept, make a protocol instance per connection. (asyncio: create_server)
+ */
 #ifndef EDDY_SERVER_H
 #define EDDY_SERVER_H
 
@@ -20,7 +21,7 @@ struct eddy_server_opts {
     const char *host;         /* a numeric address; NULL or "": all interfaces, IPv6 and IPv4 */
     const char *const *hosts; /* or several, ended by NULL; duplicates are bound once */
     int port;                 /* 0: the kernel chooses, for each address */
-    int sock;                 /* or a bound stream socket, with .use_sock; the server's on success */
+    int sock; /* or a bound stream socket, with .use_sock; the server's on success */
     bool use_sock;
     int family;               /* AF_INET or AF_INET6: only these addresses */
     int backlog;              /* 0: 100 */
@@ -30,12 +31,13 @@ struct eddy_server_opts {
     bool not_serving;         /* bound, but not listening before eddy_server_start_serving */
     unsigned max_connections; /* 0: no limit; at the limit others wait in the backlog */
     void *arg;                /* given to the class's init */
-    eddy_nsec idle_timeout, write_timeout, linger; /* see eddy_transport_set_idle_timeout and so on */
-    size_t write_low, write_high, write_max;       /* 0: the defaults */
+    eddy_nsec idle_timeout, write_timeout,
+        linger;                              /* see eddy_transport_set_idle_timeout and so on */
+    size_t write_low, write_high, write_max; /* 0: the defaults */
 
     /* eddy_serve only */
     const struct eddy_loop_opts *loop; /* for the loop it makes */
-    eddy_nsec drain_timeout;           /* how long the connections may take after a signal; 0: 10 s */
+    eddy_nsec drain_timeout; /* how long the connections may take after a signal; 0: 10 s */
     void (*started)(struct eddy_server *server, void *arg); /* the server listens */
 
     struct eddy_error *error; /* filled in when the call fails */
@@ -43,21 +45,22 @@ struct eddy_server_opts {
 };
 
 /* eddy_create_server(loop, &echo, EDDY_SERVER(.host = "127.0.0.1", .port = 7000), &server) */
-#define EDDY_SERVER(...)                                                                           \
-    (&(const struct eddy_server_opts){.abi_size = sizeof(struct eddy_server_opts),                 \
-                                      .site = EDDY_SITE, __VA_ARGS__})
+#define EDDY_SERVER(...)               \
+    (&(const struct eddy_server_opts){ \
+        .abi_size = sizeof(struct eddy_server_opts), .site = EDDY_SITE, __VA_ARGS__})
 
 /* Binds every address and, unless .not_serving, listens. `ret` may be NULL: the loop keeps a server
  * until it is closed. Otherwise the caller gets one reference.
- * -EINVAL: no or bad class, bad options, or a host that is not numeric (names are not looked up yet);
- * -EADDRINUSE, -EACCES ...: binding failed, with the address in the error's text; -EMFILE; -ENOMEM;
- * EDDY_ENOT_SUPPORTED: reuse_port where there is none; EDDY_ELOOP_CLOSED. On failure nothing is left open;
- * .sock is still the caller's after -EINVAL, closed after any other failure (contract G29). */
+ * -EINVAL: no or bad class, bad options, or a host that is not numeric (names are not looked up
+ * yet); -EADDRINUSE, -EACCES ...: binding failed, with the address in the error's text; -EMFILE;
+ * -ENOMEM; EDDY_ENOT_SUPPORTED: reuse_port where there is none; EDDY_ELOOP_CLOSED. On failure
+ * nothing is left open; .sock is still the caller's after -EINVAL, closed after any other failure
+ * (contract G29). */
 EDDY_API int eddy_create_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
                                 const struct eddy_server_opts *opts, struct eddy_server **ret);
 
-/* A whole server program: makes a loop, listens, runs until SIGINT or SIGTERM, drains (a second signal
- * aborts), and cleans up. Returns 0, or what failed, after logging it. The error goes to
+/* A whole server program: makes a loop, listens, runs until SIGINT or SIGTERM, drains (a second
+ * signal aborts), and cleans up. Returns 0, or what failed, after logging it. The error goes to
  * opts->error. */
 EDDY_API int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_opts *opts);
 
@@ -84,18 +87,18 @@ EDDY_API void eddy_server_close(struct eddy_server *s);
 EDDY_API void eddy_server_close_clients(struct eddy_server *s);
 EDDY_API void eddy_server_abort_clients(struct eddy_server *s, const struct eddy_error *why);
 
-/* A future (the caller's reference) that is done when the server is closed and its last connection has
- * ended. Any number, at any time. -ENOMEM; EDDY_ELOOP_CLOSED. */
+/* A future (the caller's reference) that is done when the server is closed and its last connection
+ * has ended. Any number, at any time. -ENOMEM; EDDY_ELOOP_CLOSED. */
 EDDY_API int eddy_server_wait_closed(struct eddy_server *s, struct eddy_future **ret);
 
-/* Closes, and asks every connection to end: shutdown_requested, from the loop. Those left after so long
- * are aborted with -ETIMEDOUT (EDDY_FOREVER: never). ret may be NULL; else as wait_closed. A second call
- * only sets a new time-out. */
+/* Closes, and asks every connection to end: shutdown_requested, from the loop. Those left after so
+ * long are aborted with -ETIMEDOUT (EDDY_FOREVER: never). ret may be NULL; else as wait_closed. A
+ * second call only sets a new time-out. */
 EDDY_API int eddy_server_drain(struct eddy_server *s, eddy_nsec timeout, struct eddy_future **ret);
 
-/* Serves until cancelled: the future is done, with -ECANCELED, when it or the server was closed and the
- * last connection has ended; cancelling it closes the server. EDDY_EINVALID_STATE: called already;
- * EDDY_ECLOSED; -ENOMEM. */
+/* Serves until cancelled: the future is done, with -ECANCELED, when it or the server was closed and
+ * the last connection has ended; cancelling it closes the server. EDDY_EINVALID_STATE: called
+ * already; EDDY_ECLOSED; -ENOMEM. */
 EDDY_API int eddy_server_serve_forever(struct eddy_server *s, struct eddy_future **ret);
 
 #ifdef __cplusplus

@@ -1,0 +1,325 @@
+/* Loops and fork. */
+/* backends: select poll epoll */
+#include "tests/support/nodes.h"
+#include "tests/support/test.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct test_trace trace;
+static struct eddy_loop *loop;
+static int fds[2];
+static struct test_watch watch;
+
+static void begin(void)
+{
+    trace_clear(&trace);
+    loop = NULL;
+    REQUIRE(test_loop_new(&loop) == 0);
+    test_socketpair(fds);
+    watch = (struct test_watch)TEST_WATCH(&trace, "w");
+    REQUIRE(eddy_loop_add_watch(loop, &watch.node, fds[0], EDDY_READ) == 0);
+}
+
+static void end(void)
+{
+    test_loop_free(loop);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* The parent's loop still has its registrations and its wake-up. */
+static void check_parent_works(void)
+{
+    trace_clear(&trace);
+    struct test_post p = TEST_POST(&trace, "p");
+    CHECK_INT(eddy_loop_call_soon_threadsafe(loop, &p.node), 0);
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    test_run_steps(loop, 1);
+    CHECK_TRACE(trace, "p w(R)");
+}
+
+static void refuse_to_run(void *user)
+{
+    (void)user;
+    struct eddy_future *f = NULL;
+    CHECK_INT(eddy_loop_run_forever(loop), EDDY_EINVALID_STATE);
+    CHECK_INT(eddy_loop_run_once(loop, 0), EDDY_EINVALID_STATE);
+    REQUIRE(eddy_future_new(loop, &f) == 0);
+    CHECK_INT(eddy_loop_run_until_complete(loop, f, NULL), EDDY_EINVALID_STATE);
+    eddy_future_unref(f);
+    CHECK(!eddy_loop_is_running(loop));
+    CHECK(eddy_get_running_loop() == NULL);
+}
+
+static void L72_an_inherited_loop_does_not_run(void)
+{
+    begin();
+    test_in_child(refuse_to_run, NULL);
+    check_parent_works();
+    end();
+}
+
+static void run_a_new_loop(void *user)
+{
+    (void)user;
+    struct eddy_loop *mine = NULL;
+    trace_clear(&trace);
+    CHECK(eddy_get_running_loop() == NULL);
+    REQUIRE(eddy_loop_new(EDDY_LOOP(.backend = test_backend()), &mine) == 0);
+    struct test_timer t = TEST_TIMER(&trace, "t", .then = test_timer_stop, .user = mine);
+    struct test_post p = TEST_POST(&trace, "p");
+    eddy_loop_call_later(mine, &t.node, EDDY_MSEC(1));
+    CHECK_INT(eddy_loop_call_soon_threadsafe(mine, &p.node), 0);
+    CHECK_INT(eddy_loop_run_forever(mine), 0);
+    CHECK_TRACE(trace, "p t");
+    CHECK_INT(eddy_loop_close(mine), 0);
+    eddy_loop_unref(mine);
+}
+
+static void L72_the_child_may_run_a_loop_of_its_own(void)
+{
+    begin();
+    test_in_child(run_a_new_loop, NULL);
+    check_parent_works();
+    end();
+}
+
+static void fork_and_check(struct test_handle *h)
+{
+    CHECK(eddy_get_running_loop() == loop);
+    test_in_child(run_a_new_loop, NULL);
+    CHECK(eddy_get_running_loop() == loop);
+    eddy_loop_stop(h->user);
+}
+
+static void L72_a_fork_from_inside_a_callback(void)
+{
+    begin();
+    struct test_handle h = TEST_HANDLE(&trace, "h", .then = fork_and_check, .user = loop);
+    eddy_loop_call_soon(loop, &h.node);
+    CHECK_INT(eddy_loop_run_forever(loop), 0);
+    check_parent_works();
+    end();
+}
+
+/* Without a word to the loop: its descriptors go, the parent's registrations stay. */
+static void close_inherited(void *user)
+{
+    (void)user;
+    struct eddy_loop *mine = loop;
+    CHECK_INT(eddy_loop_close(mine), 0);
+    CHECK(eddy_loop_is_closed(mine));
+    CHECK_INT(eddy_loop_run_once(mine, 0), EDDY_ELOOP_CLOSED);
+}
+
+static void L72_closing_an_inherited_loop_leaves_the_parents_alone(void)
+{
+    begin();
+    test_in_child(close_inherited, NULL);
+    check_parent_works();
+    end();
+}
+
+/* Ends the child by itself: what it frees was allocated before the fork. */
+static void free_inherited(void *user)
+{
+    int before = *(int *)user;
+    eddy_loop_close(loop);
+    eddy_loop_unref(loop);
+    close(fds[0]);
+    close(fds[1]);
+    if (test_live_allocations() == 0 && test_open_descriptors() == before)
+        _exit(0);
+    _exit(1);
+}
+
+static void L72_an_inherited_loop_can_be_freed(void)
+{
+    int before = test_open_descriptors();
+    begin();
+    test_in_child(free_inherited, &before);
+    check_parent_works();
+    end();
+}
+
+/* ---- going on with an inherited loop ---- */
+
+static void go_on(void *user)
+{
+    (void)user;
+    CHECK_INT(eddy_loop_forked(loop), 0);
+    CHECK_INT(eddy_loop_forked(loop), 0);
+    struct test_timer t = TEST_TIMER(&trace, "t", .then = test_timer_stop, .user = loop);
+    struct test_post p = TEST_POST(&trace, "p");
+    eddy_loop_call_later(loop, &t.node, EDDY_MSEC(1));
+    CHECK_INT(eddy_loop_call_soon_threadsafe(loop, &p.node), 0);
+    CHECK_INT(eddy_loop_run_forever(loop), 0);
+    CHECK_TRACE(trace, "p t");
+    /* Watches go on as well. */
+    trace_clear(&trace);
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    test_run_steps(loop, 1);
+    CHECK_TRACE(trace, "w(R)");
+    char c;
+    CHECK_INT(read(fds[0], &c, 1), 1);
+    CHECK_INT(eddy_watch_modify(&watch.node, EDDY_WRITE), 0);
+    test_run_steps(loop, 1);
+    CHECK_TRACE(trace, "w(R) w(W)");
+    eddy_watch_remove(&watch.node);
+    test_run_steps(loop, 1);
+    CHECK_TRACE(trace, "w(R) w(W)");
+    REQUIRE(eddy_loop_add_watch(loop, &watch.node, fds[0], EDDY_READ) == 0);
+}
+
+static void L72_a_child_may_go_on_with_an_inherited_loop(void)
+{
+    begin();
+    test_in_child(go_on, NULL);
+    check_parent_works();
+    end();
+}
+
+static void L72_forked_does_nothing_in_the_parent(void)
+{
+    begin();
+    CHECK_INT(eddy_loop_forked(loop), 0);
+    check_parent_works();
+    end();
+}
+
+static void run_pending(void *user)
+{
+    CHECK_INT(eddy_loop_forked(loop), 0);
+    test_run_steps(loop, 2);
+    CHECK_TRACE(trace, "h p t");
+    (void)user;
+}
+
+static void L72_what_was_queued_runs_in_both(void)
+{
+    begin();
+    struct test_handle h = TEST_HANDLE(&trace, "h");
+    struct test_timer t = TEST_TIMER(&trace, "t");
+    struct test_post p = TEST_POST(&trace, "p");
+    eddy_loop_call_soon(loop, &h.node);
+    eddy_loop_call_later(loop, &t.node, 0);
+    CHECK_INT(eddy_loop_call_soon_threadsafe(loop, &p.node), 0);
+    test_in_child(run_pending, NULL);
+    test_run_steps(loop, 2);
+    CHECK_TRACE(trace, "h p t");
+    end();
+}
+
+static void fork_twice(void *user)
+{
+    CHECK_INT(eddy_loop_forked(loop), 0);
+    test_in_child(refuse_to_run, NULL);
+    test_in_child(go_on, NULL);
+    (void)user;
+}
+
+static void L72_a_grandchild_is_told_apart(void)
+{
+    begin();
+    test_in_child(fork_twice, NULL);
+    check_parent_works();
+    end();
+}
+
+/* The child's wake-up is its own: what it posts to itself does not wake the parent. */
+static void L72_the_childs_wake_ups_do_not_reach_the_parent(void)
+{
+    begin();
+    test_in_child(go_on, NULL);
+    char c;
+    while (read(fds[0], &c, 1) == 1)
+        ;
+    eddy_nsec before = eddy_loop_time(loop);
+    CHECK_INT(eddy_loop_run_once(loop, EDDY_MSEC(5)), 0);
+    CHECK(eddy_loop_time(loop) - before >= EDDY_MSEC(5));
+    end();
+}
+
+/* ---- signals ---- */
+
+static void raise_in_child(void *user)
+{
+    struct sigaction sa;
+    CHECK_INT(sigaction(SIGUSR1, NULL, &sa), 0);
+    CHECK(sa.sa_handler == SIG_IGN); /* as it was before the parent's loop */
+    raise(SIGUSR1);
+    (void)user;
+}
+
+static void L72_signals_of_the_child_are_not_the_parents(void)
+{
+    signal(SIGUSR1, SIG_IGN);
+    begin();
+    struct test_signal s = TEST_SIGNAL(&trace, "s");
+    CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
+    test_in_child(raise_in_child, NULL);
+    eddy_nsec before = eddy_loop_time(loop);
+    CHECK_INT(eddy_loop_run_once(loop, EDDY_MSEC(3)), 0);
+    CHECK(eddy_loop_time(loop) - before >= EDDY_MSEC(3));
+    CHECK_TRACE(trace, "");
+    raise(SIGUSR1);
+    test_run_steps(loop, 1);
+    CHECK_INT(trace_count(&trace, "s"), 1);
+    end();
+    signal(SIGUSR1, SIG_DFL);
+}
+
+static void handle_signals_in_child(void *user)
+{
+    struct eddy_loop *mine = NULL;
+    struct test_signal s = TEST_SIGNAL(&trace, "mine");
+    REQUIRE(eddy_loop_new(EDDY_LOOP(.backend = test_backend()), &mine) == 0);
+    CHECK_INT(eddy_loop_add_signal(mine, &s.node, SIGUSR1), 0);
+    raise(SIGUSR1);
+    test_run_steps(mine, 1);
+    CHECK_INT(trace_count(&trace, "mine"), 1);
+    CHECK_INT(trace_count(&trace, ""), 1);
+    CHECK_INT(eddy_loop_close(mine), 0);
+    eddy_loop_unref(mine);
+    /* The inherited node may still be taken away. */
+    eddy_signal_remove(user);
+}
+
+static void L72_the_child_may_handle_signals_anew(void)
+{
+    begin();
+    struct test_signal s = TEST_SIGNAL(&trace, "s");
+    CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+        unsigned failures = CU_get_number_of_failures();
+        handle_signals_in_child(&s.node);
+        _exit(CU_get_number_of_failures() != failures);
+    }
+    int status = 0;
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    CHECK_INT(status, 0);
+    raise(SIGUSR1);
+    test_run_steps(loop, 1);
+    CHECK_INT(trace_count(&trace, "s"), 1);
+    end();
+}
+
+const struct test_case test_cases[] = {
+    TEST(L72_an_inherited_loop_does_not_run),
+    TEST(L72_the_child_may_run_a_loop_of_its_own),
+    TEST(L72_a_fork_from_inside_a_callback),
+    TEST(L72_closing_an_inherited_loop_leaves_the_parents_alone),
+    TEST(L72_an_inherited_loop_can_be_freed),
+    TEST(L72_a_child_may_go_on_with_an_inherited_loop),
+    TEST(L72_forked_does_nothing_in_the_parent),
+    TEST(L72_what_was_queued_runs_in_both),
+    TEST(L72_a_grandchild_is_told_apart),
+    TEST(L72_the_childs_wake_ups_do_not_reach_the_parent),
+    TEST(L72_signals_of_the_child_are_not_the_parents),
+    TEST(L72_the_child_may_handle_signals_anew),
+    TEST_END,
+};

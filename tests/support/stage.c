@@ -1,0 +1,304 @@
+/* The stage that actors play on, and raw sockets. */
+#include "tests/support/stream.h"
+#include <eddy/sim.h>
+#include <string.h>
+#include <time.h>
+
+void stage_init(struct stage *s)
+{
+    memset(s, 0, sizeof *s);
+    s->server_class = s->client_class = &actor_class;
+    s->server_opts = *EDDY_SERVER(.host = "127.0.0.1");
+    s->connection_opts = *EDDY_CONNECTION(.host = "127.0.0.1");
+    s->server_opts.arg = s;
+    stage_add(s, &s->client, false);
+    stage_add(s, &s->peer, true);
+}
+
+void stage_add(struct stage *s, struct actor *a, bool as_guest)
+{
+    actor_init(a, s);
+    REQUIRE(s->cast_count < STAGE_CAST);
+    s->cast[s->cast_count++] = a;
+    if (as_guest)
+        s->guests[s->guest_count++] = a;
+}
+
+void stage_keyed(struct stage *s)
+{
+    s->client.out_key = s->peer.in_key = 1;
+    s->peer.out_key = s->client.in_key = 2;
+}
+
+void stage_begin(struct stage *s)
+{
+    REQUIRE(test_loop_new_opts(EDDY_LOOP(.on_problem = test_on_problem, .user = &s->problems),
+                               &s->loop) == 0);
+    s->sys = test_is_sim() ? eddy_sim_sys(test_sim(s->loop)) : eddy_sys_posix();
+    REQUIRE(eddy_create_server(s->loop, s->server_class, &s->server_opts, &s->server) == 0);
+    s->port = eddy_server_port(s->server);
+    CHECK(s->port > 0);
+}
+
+void stage_open(struct stage *s)
+{
+    stage_begin(s);
+    REQUIRE(actor_connect(&s->client) == 0);
+    UNTIL(s, s->client.done && s->client.count[ON_MADE] == 1 && s->peer.count[ON_MADE] == 1);
+}
+
+static bool is_ended(const struct stage *s)
+{
+    for (unsigned i = 0; i < s->cast_count; i++) {
+        if (s->cast[i]->p != NULL || s->cast[i]->future != NULL)
+            return false;
+    }
+    return true;
+}
+
+static void check_ended(const struct actor *a)
+{
+    CHECK_INT(a->count[ON_FINI], a->attachments - a->excused);
+    if (!a->replaced && !a->detached)
+        CHECK_INT(a->count[ON_LOST], a->count[ON_MADE] + a->adopted);
+}
+
+static void check_sim(const struct stage *s)
+{
+    const char *first = NULL;
+    struct eddy_sim_stats stats;
+    if (!test_is_sim())
+        return;
+    if (eddy_sim_violations(test_sim(s->loop), &first) > 0)
+        FAIL("rules of the seam were broken: %s", first);
+    eddy_sim_get_stats(test_sim(s->loop), &stats);
+    CHECK_INT(stats.closed_registered, 0);
+    CHECK_INT(stats.open, 0);
+}
+
+void stage_close(struct stage *s)
+{
+    for (unsigned i = 0; i < s->cast_count; i++) {
+        if (s->cast[i]->p)
+            eddy_protocol_abort(s->cast[i]->p, NULL);
+    }
+    UNTIL(s, is_ended(s));
+    if (s->server) {
+        eddy_server_close(s->server);
+        UNTIL(s, eddy_server_connections(s->server) == 0);
+        eddy_server_unref(s->server);
+        s->server = NULL;
+    }
+    for (unsigned i = 0; i < s->cast_count; i++)
+        check_ended(s->cast[i]);
+    CHECK_INT(eddy_loop_close(s->loop), 0);
+    check_sim(s);
+    test_loop_free(s->loop);
+    s->loop = NULL;
+    if (s->problems.count != s->expected_problems)
+        FAIL("%d problems, the last: %s: %s", s->problems.count, s->problems.message,
+             s->problems.text);
+}
+
+static void run_inside(struct eddy_handle *h)
+{
+    struct stage *s = EDDY_CONTAINER_OF(h, struct stage, inside_node);
+    s->inside(s);
+}
+
+void stage_inside(struct stage *s, void (*fn)(struct stage *s))
+{
+    s->inside = fn;
+    s->inside_node.fn = run_inside;
+    eddy_loop_call_soon(s->loop, &s->inside_node);
+    CHECK_INT(eddy_loop_run_once(s->loop, 0), 0);
+    CHECK(!eddy_handle_is_pending(&s->inside_node));
+}
+
+struct alarm {
+    struct eddy_timer timer;
+    bool rang;
+};
+
+static void ring(struct eddy_timer *t)
+{
+    EDDY_CONTAINER_OF(t, struct alarm, timer)->rang = true;
+}
+
+void stage_run_for(struct stage *s, eddy_nsec span)
+{
+    struct alarm alarm = {.timer.fn = ring};
+    eddy_loop_call_later(s->loop, &alarm.timer, span);
+    while (!alarm.rang) {
+        if (!CHECK_INT(eddy_loop_run_once(s->loop, EDDY_SEC(1)), 0))
+            break;
+    }
+    eddy_timer_cancel(&alarm.timer);
+}
+
+/* The kernel's loopback delivers within the call that sends; the simulated late backend needs time.
+ */
+void stage_settle(struct stage *s)
+{
+    if (test_is_sim())
+        stage_run_for(s, EDDY_MSEC(50));
+    else
+        test_run_steps(s->loop, 10);
+}
+
+static eddy_nsec real_clock(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return EDDY_SEC(ts.tv_sec) + ts.tv_nsec;
+}
+
+/* The real time is for slow machines and sanitizers, the virtual one for write-stall time-outs. */
+eddy_nsec stage_patience(const struct stage *s)
+{
+    return test_is_sim() ? eddy_loop_time(s->loop) + EDDY_SEC(200) : real_clock() + EDDY_SEC(30);
+}
+
+bool stage_step(struct stage *s, eddy_nsec patience)
+{
+    eddy_nsec now = test_is_sim() ? eddy_loop_time(s->loop) : real_clock();
+    if (now > patience)
+        return false;
+    int err = eddy_loop_run_once(s->loop, test_is_sim() ? EDDY_MSEC(10) : EDDY_MSEC(1));
+    if (err < 0)
+        FAIL("the loop's run ended with %s (%d)", test_code(err), err);
+    return err >= 0;
+}
+
+bool stage_is_late(void)
+{
+    const char *name = test_backend();
+    return name && strcmp(name, "sim-late") == 0;
+}
+
+/* ---- raw sockets ---- */
+
+static int raw_socket(struct stage *s)
+{
+    int fd = s->sys->cls->socket(s->sys, AF_INET, SOCK_STREAM, 0);
+    REQUIRE(fd >= 0);
+    return fd;
+}
+
+int raw_connect(struct stage *s)
+{
+    int fd = raw_socket(s);
+    struct eddy_addr to;
+    CHECK_INT(eddy_addr_parse("127.0.0.1", s->port, &to), 0);
+    int err = s->sys->cls->connect(s->sys, fd, &to);
+    CHECK(err == 0 || err == -EINPROGRESS);
+    UNTIL(s, s->sys->cls->peername(s->sys, fd, &to) == 0);
+    return fd;
+}
+
+int raw_listen(struct stage *s, int backlog, int *ret_port)
+{
+    int fd = raw_socket(s);
+    struct eddy_addr at;
+    CHECK_INT(eddy_addr_parse("127.0.0.1", 0, &at), 0);
+    CHECK_INT(s->sys->cls->bind(s->sys, fd, &at), 0);
+    CHECK_INT(s->sys->cls->listen(s->sys, fd, backlog), 0);
+    CHECK_INT(s->sys->cls->sockname(s->sys, fd, &at), 0);
+    *ret_port = eddy_addr_port(&at);
+    return fd;
+}
+
+int raw_accept(struct stage *s, int listener)
+{
+    struct eddy_addr from;
+    int fd = -EAGAIN;
+    UNTIL(s, (fd = fd < 0 ? s->sys->cls->accept(s->sys, listener, &from) : fd) >= 0);
+    REQUIRE(fd >= 0);
+    return fd;
+}
+
+int raw_send(struct stage *s, int fd, const void *data, size_t len)
+{
+    const char *at = data;
+    eddy_nsec patience = stage_patience(s);
+    while (len > 0) {
+        ssize_t n = s->sys->cls->send(s->sys, fd, at, len);
+        if (n == -EAGAIN) {
+            if (!stage_step(s, patience))
+                return -EAGAIN;
+        } else if (n < 0) {
+            return (int)n;
+        } else {
+            at += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+size_t raw_recv(struct stage *s, int fd, void *buf, size_t len)
+{
+    size_t got = 0;
+    eddy_nsec patience = stage_patience(s);
+    while (got < len) {
+        ssize_t n = s->sys->cls->recv(s->sys, fd, (char *)buf + got, len - got);
+        if (n == -EAGAIN && stage_step(s, patience))
+            continue;
+        if (n <= 0)
+            break;
+        got += (size_t)n;
+    }
+    return got;
+}
+
+int raw_drain(struct stage *s, int fd, uint64_t key, size_t *ret_len)
+{
+    static uint8_t piece[65536];
+    eddy_nsec patience = stage_patience(s);
+    for (*ret_len = 0;;) {
+        ssize_t n = s->sys->cls->recv(s->sys, fd, piece, sizeof piece);
+        if (n == -EAGAIN) {
+            if (!stage_step(s, patience))
+                return -EAGAIN;
+        } else if (n <= 0) {
+            return (int)n;
+        } else {
+            if (key)
+                CHECK(stream_matches(piece, (size_t)n, *ret_len, key));
+            *ret_len += (size_t)n;
+        }
+    }
+}
+
+void raw_shutdown(struct stage *s, int fd)
+{
+    CHECK_INT(s->sys->cls->shutdown(s->sys, fd, SHUT_WR), 0);
+}
+
+void raw_close(struct stage *s, int fd)
+{
+    CHECK_INT(s->sys->cls->close(s->sys, fd), 0);
+}
+
+void raw_reset(struct stage *s, int fd)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    if (test_is_sim())
+        CHECK_INT(eddy_sim_reset(test_sim(s->loop), fd, 0), 0);
+    else
+        CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    raw_close(s, fd);
+}
+
+int raw_unread(struct stage *s, int fd)
+{
+    int in = 0, out = 0;
+    CHECK_INT(s->sys->cls->pending(s->sys, fd, &in, &out), 0);
+    return in;
+}
+
+bool raw_is_open(struct stage *s, int fd)
+{
+    struct eddy_addr a;
+    return s->sys->cls->sockname(s->sys, fd, &a) == 0;
+}

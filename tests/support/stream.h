@@ -1,0 +1,218 @@
+/*
+ * What the tests of streams share: a protocol that does what a case tells it to and checks the
+ * order of its own callbacks (contract R1, R2, G15, G22), a stage with a loop, a server and a
+ * client, and raw sockets below Eddy for peers that misbehave.
+ */
+#ifndef TESTS_SUPPORT_STREAM_H
+#define TESTS_SUPPORT_STREAM_H
+
+#include "tests/support/test.h"
+#include <eddy/backend.h>
+#include <eddy/connection.h>
+#include <eddy/future.h>
+#include <eddy/server.h>
+#include <eddy/transport.h>
+
+/* A row of test_cases. */
+#define CASE(fn) \
+    {            \
+#fn, fn  \
+    }
+
+/* ---- actors ---- */
+
+enum slot {
+    ON_INIT,
+    ON_MADE,
+    ON_DATA,
+    ON_GET_BUFFER,
+    ON_BUFFER_UPDATED,
+    ON_EOF,
+    ON_PAUSE,
+    ON_RESUME,
+    ON_LOST,
+    ON_FINI,
+    ON_SHUTDOWN,
+    ON_FAILED,
+    SLOTS,
+};
+
+enum actor_state {
+    ACTOR_IDLE,
+    ACTOR_CONNECTING,
+    ACTOR_OPEN,
+    ACTOR_EOF,
+    ACTOR_LOST,
+};
+
+struct actor;
+struct stage;
+
+/* The protocol in front of an actor: its own one, or the instance that a server has made. */
+struct shell {
+    struct eddy_protocol base;
+    struct actor *actor;
+};
+
+struct actor {
+    /* What to do. The hooks are called within their callback, after it was recorded. */
+    void (*on[SLOTS])(struct actor *a);
+    int init_result;
+    bool keep_open; /* the answer of eof_received */
+    void *window;   /* what get_buffer gives; NULL: a buffer of its own */
+    size_t window_size;
+    bool empty_window;        /* get_buffer answers 0 and NULL */
+    uint64_t in_key, out_key; /* not 0: the streams of bytes that come in and go out */
+    void *user;
+
+    /* Good during a callback. */
+    const uint8_t *data;
+    size_t len;
+    const struct eddy_error *err;
+
+    /* Who it is. */
+    struct stage *stage;
+    struct eddy_protocol *p;  /* NULL unless attached */
+    struct eddy_transport *t; /* from connection_made until connection_lost has returned */
+
+    /* What has happened. */
+    struct test_trace trace;
+    int count[SLOTS];
+    int attachments;    /* each of them owes one fini */
+    int excused;        /* ... but for those that were detached */
+    size_t received;    /* bytes */
+    size_t largest;     /* the most in one callback */
+    uint8_t head[4096]; /* the first of them */
+    size_t sent;        /* bytes of out_key's stream given to write */
+    int code;           /* of connection_lost or connect_failed */
+    struct eddy_error error;
+    bool done; /* the creating future; `status` is what it gave */
+    int status;
+
+    /* The order of callbacks. */
+    enum actor_state state;
+    bool paused, adopted, replaced, detached;
+    bool asked; /* get_buffer was the last callback */
+    size_t asked_size;
+
+    struct shell own;
+    struct eddy_future *future;
+    struct eddy_done done_node;
+    uint8_t buffer[4096];
+};
+
+/* Data to data_received, and to get_buffer and buffer_updated. All slots are filled: copy a class
+ * and clear those that a case is about. */
+extern const struct eddy_protocol_class actor_class;
+extern const struct eddy_protocol_class actor_buffered_class;
+
+void actor_init(struct actor *a, struct stage *s);
+/* create_connection to s->port with s->connection_opts, and a future that traces RET. */
+int actor_connect(struct actor *a);
+/* `to` takes the place of `from` by set_protocol; the code of that. */
+int actor_switch(struct actor *from, struct actor *to, const struct eddy_protocol_class *cls);
+void actor_detach(struct actor *a);
+/* Writes the next len bytes of its stream; write's code. */
+int actor_write(struct actor *a, size_t len);
+/* Writes its stream until pause_writing; the bytes that it took. The peer must not be reading. */
+size_t actor_fill(struct actor *a);
+
+/* Bytes of the stream `key` from `offset` on. */
+void stream_bytes(void *buf, size_t len, size_t offset, uint64_t key);
+bool stream_matches(const void *buf, size_t len, size_t offset, uint64_t key);
+
+/* Hooks that many cases want. */
+void do_close(struct actor *a);
+void do_abort(struct actor *a);        /* without a reason */
+void do_abort_eproto(struct actor *a); /* with -EPROTO */
+void do_pause(struct actor *a);
+void do_resume(struct actor *a);
+void do_write_eof(struct actor *a);
+void do_echo(struct actor *a);
+
+/* ---- the stage ---- */
+
+#define STAGE_CAST 32
+
+struct stage {
+    struct eddy_loop *loop;
+    struct eddy_sys *sys; /* what raw sockets are made of */
+    struct test_problems problems;
+    struct eddy_server *server;
+    int port;
+    struct actor client, peer;
+
+    struct actor *guests[STAGE_CAST]; /* whom the server's connections go to; the peer first */
+    unsigned guest_count, guest_next;
+    struct actor *cast[STAGE_CAST]; /* everybody */
+    unsigned cast_count;
+
+    int expected_problems; /* calls of on_problem that stage_close accepts */
+
+    const struct eddy_protocol_class *server_class, *client_class;
+    struct eddy_server_opts server_opts;
+    struct eddy_connection_opts connection_opts;
+
+    void (*inside)(struct stage *s);
+    struct eddy_handle inside_node;
+};
+
+/* Everything at default; hooks and options may be set next. */
+void stage_init(struct stage *s);
+/* Makes the loop and the server. */
+void stage_begin(struct stage *s);
+/* ... and connects the client, until both have had connection_made. */
+void stage_open(struct stage *s);
+/* Both actors check the bytes they get against what the other writes by actor_write. */
+void stage_keyed(struct stage *s);
+/* One more actor; as_guest: for the server's next connection. */
+void stage_add(struct stage *s, struct actor *a, bool as_guest);
+/* Ends what is still open, frees all, and checks that every attachment came to its end. */
+void stage_close(struct stage *s);
+/* Calls fn from a handle of the loop, in the ready batch of the next iteration. */
+void stage_inside(struct stage *s, void (*fn)(struct stage *s));
+/* Iterations after which whatever was on its way has arrived, for checks that nothing comes. */
+void stage_settle(struct stage *s);
+/* Runs the loop for so long by its clock. For the virtual one, or short. */
+void stage_run_for(struct stage *s, eddy_nsec span);
+
+/* When patience with the loop ends. */
+eddy_nsec stage_patience(const struct stage *s);
+/* One iteration of a few milliseconds at most; false when patience is over. */
+bool stage_step(struct stage *s, eddy_nsec patience);
+
+/* Runs the loop until the condition, any expression, holds. */
+#define UNTIL(s, condition)                                  \
+    do {                                                     \
+        eddy_nsec patience_ = stage_patience(s);             \
+        while (!(condition) && stage_step((s), patience_)) { \
+        }                                                    \
+        CHECK(condition);                                    \
+    } while (0)
+
+/* True for the backend that completes late and may refuse any send at first. */
+bool stage_is_late(void);
+
+/* ---- raw sockets: non-blocking, on the kernel or on the simulated network ---- */
+
+/* A connection to the server. */
+int raw_connect(struct stage *s);
+/* A listener of its own; its port in *ret_port. */
+int raw_listen(struct stage *s, int backlog, int *ret_port);
+int raw_accept(struct stage *s, int listener);
+/* Everything, running the loop while the socket is full; 0 or the error. */
+int raw_send(struct stage *s, int fd, const void *data, size_t len);
+/* Exactly len bytes, running the loop until they came; the count, less at the end of stream. */
+size_t raw_recv(struct stage *s, int fd, void *buf, size_t len);
+/* Receives to the end of stream: the count in *ret_len, 0 or the error that ended it. Bytes are
+ * checked against the stream `key` unless that is 0. */
+int raw_drain(struct stage *s, int fd, uint64_t key, size_t *ret_len);
+void raw_shutdown(struct stage *s, int fd);
+void raw_close(struct stage *s, int fd);
+/* Closes by a reset. */
+void raw_reset(struct stage *s, int fd);
+/* Bytes that the descriptor, raw or a transport's, could read. */
+int raw_unread(struct stage *s, int fd);
+bool raw_is_open(struct stage *s, int fd);
+
+#endif
