@@ -9,7 +9,8 @@ set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
-add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Wcast-qual -Wstrict-prototypes)
+add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Wcast-qual -Wstrict-prototypes
+                    -Wmissing-prototypes -Wpointer-arith -Wundef -Wvla)
 if(EDDY_WERROR)
     add_compile_options(-Werror)
 endif()

@@ -4,7 +4,7 @@
 #     timeout: 120                       seconds, in place of 60
 #     labels: threads                    ctest labels beside the folder's name
 #     serial                             never beside another test
-#     smoke                              a benchmark that ctest runs with --smoke
+#     smoke                              a benchmark that measures on its own: ctest runs it with --smoke
 #
 # as comments: /* serial */ in C, # serial in scripts.
 
@@ -57,10 +57,7 @@ function(eddy_add_program target)
     add_executable(${target} ${arg_SOURCES})
     target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
     target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
-    if(TARGET eddy-sim-static)
-        target_link_libraries(${target} PRIVATE eddy-sim-static)
-    endif()
-    target_link_libraries(${target} PRIVATE eddy-static)
+    target_link_libraries(${target} PRIVATE eddy-sim-static eddy-static)
 endfunction()
 
 # eddy_add_test(NAME SOURCES ... [LABELS ...] [TIMEOUT seconds] [ARGS ...] [BACKENDS ...] [SERIAL]): one CUnit

@@ -1,5 +1,6 @@
 /* Clients: one attempt per call, from the arguments to connection_made or connect_failed. */
 #include "framework/base/alloc.h"
+#include "framework/base/opts.h"
 #include "framework/loop/loop.h"
 #include "transports/fdstream.h"
 #include <eddy/connection.h>
@@ -242,11 +243,12 @@ static int check(struct eddy_loop *loop, struct eddy_protocol *p,
                  const struct eddy_connection_opts *o, struct eddy_addr *ret_to,
                  struct eddy_addr *ret_local)
 {
-    if (o->abi_size != sizeof *o)
-        return o->abi_size > sizeof *o ? -E2BIG : -EINVAL;
+    int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
+    if (rc < 0)
+        return rc;
     if (!p)
         return refuse(o, -EINVAL, "no protocol");
-    int rc = eddy_protocol_class_check(p->cls, "create_connection", o->error);
+    rc = eddy_protocol_class_check(p->cls, "create_connection", o->error);
     if (rc < 0)
         return rc;
     if (!eddy_loop_is_open(loop))
@@ -402,11 +404,13 @@ int eddy_connect_accepted_socket(struct eddy_loop *loop, struct eddy_protocol *p
 
     if (!opts)
         opts = &defaults;
-    if (opts->abi_size != sizeof *opts)
-        return opts->abi_size > sizeof *opts ? -E2BIG : -EINVAL;
+    int rc = eddy_opts_check(opts, opts->abi_size, sizeof *opts);
+    if (rc < 0)
+        return rc;
     if (opts->host || opts->use_sock)
         return refuse(opts, -EINVAL, "the socket is an argument: neither .host nor .sock");
     struct eddy_connection_opts o = *opts;
+    o.abi_size = sizeof o;
     o.sock = sock;
     o.use_sock = true;
     return eddy_create_connection(loop, p, &o, ret);

@@ -1,5 +1,6 @@
 /* A small server's whole main(): loop, listen, run, drain on SIGINT and SIGTERM. */
 #include "framework/base/log.h"
+#include "framework/base/opts.h"
 #include "framework/loop/loop.h"
 #include <eddy/server.h>
 #include <signal.h>
@@ -87,9 +88,13 @@ int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_o
 {
     struct eddy_error error = {.code = 0};
 
-    if (!opts || opts->abi_size != sizeof *opts || opts->drain_timeout < 0)
-        return -EINVAL;
+    int rc = opts ? eddy_opts_check(opts, opts->abi_size, sizeof *opts) : -EINVAL;
+    if (rc == 0 && opts->drain_timeout < 0)
+        rc = -EINVAL;
+    if (rc < 0)
+        return rc;
     struct eddy_server_opts o = *opts;
+    o.abi_size = sizeof o;
     struct eddy_loop_opts lo = opts->loop ? *opts->loop : *EDDY_LOOP(.backend = NULL);
     struct program me = {
         .interrupt.fn = on_interrupt,
@@ -99,7 +104,7 @@ int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_o
     };
     o.error = lo.error = &error;
 
-    int rc = eddy_loop_new(&lo, &me.loop);
+    rc = eddy_loop_new(&lo, &me.loop);
     if (rc == 0) {
         rc = run(&me, cls, &o);
         if (rc < 0)

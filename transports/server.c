@@ -1,5 +1,6 @@
 /* Servers: accepting, counting, closing, draining. */
 #include "framework/base/alloc.h"
+#include "framework/base/opts.h"
 #include "framework/base/slab.h"
 #include "framework/loop/loop.h"
 #include "transports/fdstream.h"
@@ -435,9 +436,10 @@ static int check(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
     struct eddy_sys *sys = loop->sys;
     int type = 0;
 
-    if (o->abi_size != sizeof *o)
-        return o->abi_size > sizeof *o ? -E2BIG : -EINVAL;
-    int rc = eddy_protocol_class_check(cls, "create_server", o->error);
+    int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
+    if (rc < 0)
+        return rc;
+    rc = eddy_protocol_class_check(cls, "create_server", o->error);
     if (rc < 0)
         return rc;
     if (!eddy_loop_is_open(loop))

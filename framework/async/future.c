@@ -24,8 +24,9 @@ struct eddy_future {
 
 int eddy_future_new(struct eddy_loop *loop, struct eddy_future **ret)
 {
+    if (!loop || !ret)
+        return -EINVAL;
     struct eddy_future *f = eddy_zalloc(sizeof *f);
-
     if (!f)
         return -ENOMEM;
     f->loop = eddy_loop_ref(loop);
@@ -79,6 +80,12 @@ static void run_callback(struct eddy_handle *h)
     eddy_future_unref(f);
 }
 
+void eddy_future_drop_callback(struct eddy_handle *h)
+{
+    if (h->fn == run_callback)
+        eddy_future_remove_done_callback(EDDY_CONTAINER_OF(h, struct eddy_done, handle_));
+}
+
 static void schedule(struct eddy_future *f, struct eddy_done *d)
 {
     eddy_future_ref(f);
@@ -109,7 +116,7 @@ static int schedule_all(struct eddy_future *f)
 
 int eddy_future_add_done_callback(struct eddy_future *f, struct eddy_done *d)
 {
-    if (!d || !d->fn)
+    if (!f || !d || !d->fn)
         return -EINVAL;
     if (d->future_)
         return -EALREADY;
@@ -142,6 +149,8 @@ void eddy_future_remove_done_callback(struct eddy_done *d)
 
 int eddy_future_set_result(struct eddy_future *f, void *value, void (*destroy)(void *value))
 {
+    if (!f)
+        return -EINVAL;
     if (f->state != PENDING)
         return EDDY_EINVALID_STATE;
     f->state = FINISHED;
@@ -153,7 +162,7 @@ int eddy_future_set_result(struct eddy_future *f, void *value, void (*destroy)(v
 int eddy_future_set_result_unless_cancelled(struct eddy_future *f, void *value,
                                             void (*destroy)(void *value))
 {
-    if (f->state != CANCELLED)
+    if (!f || f->state != CANCELLED)
         return eddy_future_set_result(f, value, destroy);
     if (destroy)
         destroy(value);
@@ -162,6 +171,8 @@ int eddy_future_set_result_unless_cancelled(struct eddy_future *f, void *value,
 
 int eddy_future_set_error(struct eddy_future *f, const struct eddy_error *error)
 {
+    if (!f)
+        return -EINVAL;
     if (f->state != PENDING)
         return EDDY_EINVALID_STATE;
     if (!error || error->code >= 0)
@@ -206,6 +217,8 @@ bool eddy_future_is_cancelled(const struct eddy_future *f)
 
 int eddy_future_result(struct eddy_future *f, void **ret_value)
 {
+    if (!f)
+        return -EINVAL;
     if (f->state == PENDING)
         return EDDY_EINVALID_STATE;
     f->looked_at = true;

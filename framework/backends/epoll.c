@@ -112,6 +112,17 @@ static int wait_events(struct epoll_selector *e, eddy_nsec timeout, int max)
     return epoll_wait(e->epfd, e->events, max, eddy_wait_msec(timeout));
 }
 
+static unsigned bits_of(uint32_t ready)
+{
+    unsigned bits = 0;
+
+    if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        bits |= EDDY_READ;
+    if ((ready & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
+        bits |= EDDY_WRITE;
+    return bits;
+}
+
 static int epoll_selector_wait(struct eddy_selector *s, eddy_nsec timeout,
                                struct eddy_selector_event *events, int max)
 {
@@ -122,13 +133,9 @@ static int epoll_selector_wait(struct eddy_selector *s, eddy_nsec timeout,
         return errno == EINTR ? 0 : -errno;
     for (int i = 0; i < n; i++) {
         uint32_t ready = e->events[i].events;
-        unsigned bits = 0;
 
-        if ((ready & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
-            bits |= EDDY_READ;
-        if ((ready & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
-            bits |= EDDY_WRITE;
-        events[i] = (struct eddy_selector_event){.cookie = e->events[i].data.u64, .events = bits};
+        events[i].cookie = e->events[i].data.u64;
+        events[i].events = ready == EPOLLIN ? (unsigned)EDDY_READ : bits_of(ready);
     }
     return n;
 }

@@ -18,7 +18,9 @@
 
 struct reactor {
     struct eddy_backend base;
+    struct eddy_backend_class cls; /* under the selector's name */
     struct eddy_sys *sys;
+    bool posix; /* sys is the system itself: recv and send are called without its table */
     struct eddy_selector *selector;
     struct eddy_io *dirty;   /* want and armed differ, by dirty_next */
     struct eddy_io *refused; /* the selector would not take them, by dirty_next */
@@ -147,7 +149,31 @@ static void read_into_own(struct reactor *r, struct eddy_io *io)
         read_ends(r, io, n);
 }
 
-static void serve_read(struct reactor *r, struct eddy_io *io)
+/* Neither is tried again after EINTR: the event comes again, or the queue is pulled. */
+static EDDY_COLD ssize_t failed_call(void)
+{
+    return errno == EINTR ? -EAGAIN : -errno;
+}
+
+/* The straight line: a stream that reads into our buffer. */
+static inline void serve_stream(struct reactor *r, struct eddy_io *io)
+{
+    ssize_t n;
+
+    if (EDDY_LIKELY(r->posix)) {
+        n = recv(io->fd, r->buffer, READ_SIZE, 0);
+        if (EDDY_UNLIKELY(n < 0))
+            n = failed_call();
+    } else {
+        n = r->sys->cls->recv(r->sys, io->fd, r->buffer, READ_SIZE);
+    }
+    if (EDDY_LIKELY(n > 0))
+        io->cls->received(io, r->buffer, n);
+    else if (n != -EAGAIN)
+        read_ends(r, io, n);
+}
+
+static EDDY_NOINLINE void serve_read(struct reactor *r, struct eddy_io *io)
 {
     if (EDDY_UNLIKELY(io->kind == EDDY_IO_LISTENER)) {
         accept_some(r, io);
@@ -157,14 +183,10 @@ static void serve_read(struct reactor *r, struct eddy_io *io)
         read_into_own(r, io);
         return;
     }
-    ssize_t n = r->sys->cls->recv(r->sys, io->fd, r->buffer, READ_SIZE);
-    if (EDDY_LIKELY(n > 0))
-        io->cls->received(io, r->buffer, n);
-    else if (n != -EAGAIN)
-        read_ends(r, io, n);
+    serve_stream(r, io);
 }
 
-static void serve_write(struct reactor *r, struct eddy_io *io)
+static EDDY_NOINLINE void serve_write(struct reactor *r, struct eddy_io *io)
 {
     struct iovec iov[MAX_IOV];
 
@@ -220,13 +242,26 @@ static void serve_special(struct reactor *r, uint64_t cookie, unsigned events)
         io->cls->ready(io, events & io->armed);
 }
 
+/* All but the straight line. */
+static EDDY_NOINLINE void serve_other(struct reactor *r, const struct eddy_selector_event *e)
+{
+    if (e->cookie & BORROWED) {
+        serve_special(r, e->cookie, e->events);
+        return;
+    }
+    struct eddy_io *io = (struct eddy_io *)(uintptr_t)e->cookie;
+
+    if (e->events & io->want & EDDY_READ)
+        serve_read(r, io);
+    if (e->events & EDDY_WRITE & interest(io))
+        serve_write(r, io);
+}
+
 /* No frame below refers to any io: those that are closed go. */
-static void quiet_point(struct reactor *r)
+static EDDY_NOINLINE void quiet_point(struct reactor *r)
 {
     struct eddy_io **at = &r->dirty, *io;
 
-    if (!r->closing)
-        return;
     while ((io = *at) != NULL) {
         if (io->flags & EDDY_IO_CLOSING)
             *at = io->dirty_next;
@@ -244,26 +279,24 @@ static void reactor_dispatch(struct eddy_backend *b)
     struct reactor *r = (struct reactor *)b;
     struct eddy_io *io;
 
-    for (int i = 0; i < r->count; i++) {
-        uint64_t cookie = r->events[i].cookie;
-        unsigned events = r->events[i].events;
+    const struct eddy_selector_event *e = r->events, *end = e + r->count;
 
-        if (EDDY_UNLIKELY(cookie & BORROWED)) {
-            serve_special(r, cookie, events);
-            continue;
-        }
-        io = (struct eddy_io *)(uintptr_t)cookie;
-        if (events & io->want & EDDY_READ)
-            serve_read(r, io);
-        if (EDDY_UNLIKELY(events & EDDY_WRITE & interest(io)))
-            serve_write(r, io);
-    }
     r->count = 0;
+    for (; e < end; e++) {
+        io = (struct eddy_io *)(uintptr_t)e->cookie;
+        if (EDDY_LIKELY(e->events == EDDY_READ && !(e->cookie & BORROWED) &&
+                        (io->want & EDDY_READ) && io->kind == EDDY_IO_STREAM &&
+                        !(io->flags & EDDY_IO_OWNBUF)))
+            serve_stream(r, io);
+        else
+            serve_other(r, e);
+    }
     while ((io = r->refused) != NULL) {
         r->refused = io->dirty_next;
         serve_refused(r, io);
     }
-    quiet_point(r);
+    if (r->closing)
+        quiet_point(r);
 }
 
 /* ---- downcalls ---- */
@@ -407,6 +440,13 @@ static ssize_t reactor_try_send(struct eddy_io *io, const void *data, size_t len
     return sys->cls->send(sys, io->fd, data, len);
 }
 
+static ssize_t posix_try_send(struct eddy_io *io, const void *data, size_t len)
+{
+    ssize_t n = send(io->fd, data, len, MSG_NOSIGNAL);
+
+    return EDDY_LIKELY(n >= 0) ? n : failed_call();
+}
+
 static ssize_t reactor_try_sendv(struct eddy_io *io, const struct iovec *iov, int n)
 {
     struct eddy_sys *sys = io->loop->sys;
@@ -532,10 +572,14 @@ int eddy_reactor_open(struct eddy_loop *loop, struct eddy_selector *s, struct ed
 
     if (!r)
         return -ENOMEM;
-    r->base.cls = &reactor_class;
-    r->base.name = s->cls->name;
+    r->cls = reactor_class;
+    r->cls.name = s->cls->name;
+    r->base.cls = &r->cls;
     r->base.loop = loop;
     r->sys = r->base.sys = loop->sys;
+    r->posix = r->sys == eddy_sys_posix();
+    if (r->posix)
+        r->cls.try_send = posix_try_send;
     r->selector = s;
     r->waker.fd = r->waker_fds[0] = r->waker_fds[1] = -1;
     int rc = open_waker(r);

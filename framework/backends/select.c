@@ -4,6 +4,9 @@
 #include <fcntl.h>
 #include <sys/select.h>
 
+/* One thing select cannot tell: that the other end has hung up, to one who only wants to write and
+ * whose buffer is full. It happens on unix sockets alone, when the peer shuts down, reads nothing,
+ * and does not close either. */
 struct select_selector {
     struct eddy_selector selector;
     fd_set read, write; /* registered */

@@ -51,7 +51,7 @@ struct piece {
     char *frames;
     size_t used;
     size_t first_word; /* no place is free in the words of the mask before it */
-    uint64_t free[];   /* bit mask of the places */
+    uint64_t free[];   /* bit mask; the bits past the last place come last, and are never reached */
 };
 
 struct frame {
@@ -101,8 +101,6 @@ static struct piece *piece_new(struct eddy_slab *slab)
     p->frames = (char *)p + head;
     p->frames += (0 - (uintptr_t)p->frames) & (FRAME_SIZE - 1);
     memset(p->free, 0xff, slab->mask_words * sizeof(uint64_t));
-    if (slab->places % 64 != 0)
-        p->free[slab->mask_words - 1] = (UINT64_C(1) << slab->places % 64) - 1;
     FORBID(p->frames, FRAMES * FRAME_SIZE);
     return p;
 }

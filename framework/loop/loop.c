@@ -36,6 +36,8 @@ unsigned eddy_fork_generation(void)
 
 int eddy_loop_forked(struct eddy_loop *loop)
 {
+    if (!loop)
+        return -EINVAL;
     if (!eddy_loop_is_open(loop))
         return EDDY_ELOOP_CLOSED;
     if (loop->fork_generation == fork_generation)
@@ -229,13 +231,15 @@ static int iterate(struct eddy_loop *loop, eddy_nsec longest)
 
 static int begin_run(struct eddy_loop *loop)
 {
+    if (!loop)
+        return -EINVAL;
     if (!eddy_loop_is_open(loop))
         return EDDY_ELOOP_CLOSED;
     if (loop->fork_generation != fork_generation)
         return EDDY_EINVALID_STATE;
     if (running_loop && running_loop != loop)
         return EDDY_EOTHER_LOOP;
-    if (atomic_exchange(&loop->running, true))
+    if (loop->lent > 0 || atomic_exchange(&loop->running, true))
         return EDDY_ELOOP_RUNNING;
     eddy_loop_ref(loop);
     running_loop = loop;
@@ -285,7 +289,7 @@ int eddy_loop_run_until_complete(struct eddy_loop *loop, struct eddy_future *f, 
 {
     struct eddy_done done = {.fn = stop_when_done};
 
-    if (!f || eddy_future_loop(f) != loop)
+    if (!loop || !f || eddy_future_loop(f) != loop)
         return -EINVAL;
     if (!eddy_loop_is_open(loop))
         return EDDY_ELOOP_CLOSED;
@@ -315,13 +319,26 @@ static bool debug_by_environment(void)
     return value && *value && strcmp(value, "0") != 0;
 }
 
+static bool has_unknown_options(const struct eddy_loop_opts *o)
+{
+    const char *bytes = (const char *)o;
+
+    for (size_t i = sizeof *o; i < o->abi_size; i++) {
+        if (bytes[i])
+            return true;
+    }
+    return false;
+}
+
 static int check_opts(const struct eddy_loop_opts *o)
 {
     int choices = (o->backend != NULL) + (o->selector != NULL) + (o->backend_class != NULL);
 
-    if (o->abi_size != sizeof *o)
-        return eddy_error_set(o->error, o->abi_size > sizeof *o ? -E2BIG : -EINVAL, "new loop",
-                              "options of another version; fill them in by EDDY_LOOP()");
+    if (o->abi_size < sizeof *o) /* .error may be behind its end */
+        return -EINVAL;
+    if (has_unknown_options(o))
+        return eddy_error_set(o->error, -E2BIG, "new loop",
+                              "options of a later version that this library does not know");
     if (choices > 1)
         return eddy_error_set(o->error, -EINVAL, "new loop",
                               "at most one of .backend, .selector and .backend_class may be given");
@@ -399,11 +416,20 @@ void eddy_loop_unref(struct eddy_loop *loop)
     eddy_free(loop);
 }
 
-static void unlink_nodes(struct eddy_loop *loop)
+/* Posts are collected instead: their functions are owed a call. */
+static void unlink_nodes(struct eddy_loop *loop, struct eddy_link *posts)
 {
+    struct eddy_link *l;
+
     eddy_list_splice(&loop->ready, &loop->starving);
-    while (eddy_list_pop(&loop->ready))
-        ;
+    while ((l = eddy_list_pop(&loop->ready)) != NULL) {
+        struct eddy_handle *h = EDDY_CONTAINER_OF(l, struct eddy_handle, link_);
+
+        if (eddy_handle_is_post(h))
+            eddy_list_append(posts, l);
+        else
+            eddy_future_drop_callback(h);
+    }
     eddy_heap_clear(&loop->timers);
     eddy_loop_close_watches(loop);
     eddy_loop_close_signals(loop);
@@ -429,16 +455,21 @@ static void end_what_is_open(struct eddy_loop *loop)
 
 int eddy_loop_close(struct eddy_loop *loop)
 {
+    struct eddy_link posts;
+
+    if (!loop)
+        return -EINVAL;
     if (loop->closed)
         return 0;
-    if (loop->closing || loop->running)
+    if (loop->closing || loop->running || loop->lent > 0)
         return EDDY_ELOOP_RUNNING;
     if (loop->fork_generation != fork_generation)
         loop->backend->cls->forked(loop->backend); /* never touch the parent's registrations */
     eddy_loop_ref(loop);
     loop->closing = true;
-    unlink_nodes(loop);
-    eddy_loop_close_posts(loop);
+    eddy_list_init(&posts);
+    unlink_nodes(loop, &posts);
+    eddy_loop_close_posts(loop, &posts);
     end_what_is_open(loop);
     eddy_transports_fini(loop);
     eddy_heap_clear(&loop->timers);
@@ -477,7 +508,7 @@ int eddy_loop_fileno(struct eddy_loop *loop)
 
 const char *eddy_loop_backend_name(const struct eddy_loop *loop)
 {
-    return loop->backend->name;
+    return loop->backend->cls->name;
 }
 
 void *eddy_loop_user(const struct eddy_loop *loop)

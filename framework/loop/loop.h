@@ -11,9 +11,13 @@
 #if defined(__GNUC__)
 #define EDDY_LIKELY(x) __builtin_expect(!!(x), 1)
 #define EDDY_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define EDDY_NOINLINE __attribute__((noinline))
+#define EDDY_COLD __attribute__((cold, noinline))
 #else
 #define EDDY_LIKELY(x) (x)
 #define EDDY_UNLIKELY(x) (x)
+#define EDDY_NOINLINE
+#define EDDY_COLD
 #endif
 
 struct eddy_block;
@@ -24,8 +28,9 @@ struct eddy_loop {
     struct eddy_transport
         *receiving;                  /* whose read callback runs: it is flushed when that returns */
     struct eddy_block *spare_blocks; /* the pool of the write queues */
-    unsigned spare_count;
-    bool corking;  /* callbacks run: writes are collected */
+    struct eddy_block *released, *last_released; /* of write_owned: their release is due */
+    unsigned pooled;                 /* blocks that are there, or will come back */
+    bool corking;                    /* callbacks run: writes are collected */
     bool straight; /* ... and there is nothing to check: the transports' short cuts hold */
     bool debug;
     bool closing; /* eddy_loop_close is at work: counts as closed, unreported */
@@ -51,6 +56,7 @@ struct eddy_loop {
     struct eddy_io **ios;        /* by descriptor: ours, and those watched */
     int ios_room;
     unsigned open_ios; /* `closed` is owed to so many */
+    unsigned lent;     /* callbacks that run inside a call of the user: no run, no close (contract G23) */
 
     _Atomic(struct eddy_post *) posts;
     atomic_uint refs;

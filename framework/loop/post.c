@@ -24,7 +24,7 @@ static void enqueue(struct eddy_loop *loop, struct eddy_post *p)
 
 int eddy_loop_call_soon_threadsafe(struct eddy_loop *loop, struct eddy_post *p)
 {
-    if (!p || !p->fn)
+    if (!loop || !p || !p->fn)
         return -EINVAL;
     if (__atomic_exchange_n(&p->pending_, 1, __ATOMIC_ACQUIRE))
         return -EALREADY;

@@ -180,8 +180,10 @@ static void uninstall(struct eddy_loop *loop, int signum)
 {
     struct slot *s = slot_of(loop);
 
-    if (!s || !(s->wanted & bit(signum)))
-        return; /* forgotten in a fork */
+    if (!s || !(s->wanted & bit(signum))) { /* forgotten in a fork */
+        free_slots();
+        return;
+    }
     s->wanted &= ~bit(signum);
     if (--users[signum] == 0)
         sigaction(signum, &found[signum], NULL);
@@ -214,7 +216,7 @@ int eddy_loop_add_signal(struct eddy_loop *loop, struct eddy_signal *s, int sign
     sigset_t mask;
     int rc = 0;
 
-    if (!s || !s->fn || signum < 1 || signum > MAX_SIGNUM)
+    if (!loop || !s || !s->fn || signum < 1 || signum > MAX_SIGNUM)
         return -EINVAL;
     if (signum == SIGKILL || signum == SIGSTOP)
         return EDDY_ENOT_SUPPORTED;

@@ -120,7 +120,7 @@ int eddy_loop_add_watch_site(struct eddy_loop *loop, struct eddy_watch *w, eddy_
 {
     int rc;
 
-    if (!w || !w->fn || fd < 0 || !valid(events))
+    if (!loop || !w || !w->fn || fd < 0 || !valid(events))
         return -EINVAL;
     if (!eddy_loop_is_open(loop))
         return EDDY_ELOOP_CLOSED;
@@ -144,7 +144,7 @@ int eddy_loop_add_watch_site(struct eddy_loop *loop, struct eddy_watch *w, eddy_
 
 int eddy_watch_modify(struct eddy_watch *w, unsigned events)
 {
-    if (!valid(events))
+    if (!w || !valid(events))
         return -EINVAL;
     if (!w->loop_)
         return EDDY_ENOT_REGISTERED;

@@ -105,7 +105,7 @@ void eddy_transports_loop_closing(struct eddy_loop *loop, struct eddy_link *list
         char text[EDDY_ADDR_TEXT * 2 + 64];
         const char *site = t->owner->site;
 
-        if (t->state < EDDY_TRANSPORT_LOST)
+        if (t->state < EDDY_TRANSPORT_LINGERING) /* later there is nothing of ours to lose */
             eddy_loop_log(loop, EDDY_LOG_WARNING, "loop",
                           "connection still open when its loop closes: %s%s%s",
                           eddy_transport_describe(t, text, sizeof text), site ? ", opened at " : "",

@@ -9,11 +9,6 @@
 
 #define POOL_MAX 64 /* blocks kept for reuse */
 
-static bool is_pooled(const struct eddy_block *b)
-{
-    return b->limit == b->bytes + BLOCK_ROOM;
-}
-
 static void add_tail(struct eddy_transport *t, struct eddy_block *b)
 {
     b->next = NULL;
@@ -33,6 +28,7 @@ static struct eddy_block *new_block(size_t room)
     b->start = b->end = b->bytes;
     b->limit = b->bytes + room;
     b->release = NULL;
+    b->pooled = false;
     return b;
 }
 
@@ -43,25 +39,45 @@ struct eddy_block *queue_new_tail(struct eddy_transport *t)
 
     if (b) {
         loop->spare_blocks = b->next;
-        loop->spare_count--;
-    } else if ((b = new_block(BLOCK_ROOM)) == NULL) {
-        return NULL;
+    } else {
+        b = new_block(BLOCK_ROOM);
+        if (!b)
+            return NULL;
+        if (loop->pooled < POOL_MAX) {
+            b->pooled = true;
+            loop->pooled++;
+        }
     }
     add_tail(t, b);
     return b;
 }
 
-static void free_block(struct eddy_loop *loop, struct eddy_block *b)
+void queue_release(struct eddy_loop *loop, void (*release)(void *user), void *user)
 {
-    if (b->release) {
-        b->release(b->user);
-    } else if (is_pooled(b) && loop->spare_count < POOL_MAX) {
+    if (!release)
+        return;
+    loop->lent++;
+    release(user);
+    loop->lent--;
+}
+
+void queue_free_block(struct eddy_loop *loop, struct eddy_block *b)
+{
+    if (b->pooled) {
         b->start = b->end = b->bytes;
         b->next = loop->spare_blocks;
         loop->spare_blocks = b;
-        loop->spare_count++;
         return;
     }
+    /* When all of the pool waits in stalled queues, those in use must still not be allocated each
+     * time. */
+    if (!loop->spare_blocks && b->limit == b->bytes + BLOCK_ROOM) {
+        b->start = b->end = b->bytes;
+        b->next = NULL;
+        loop->spare_blocks = b;
+        return;
+    }
+    queue_release(loop, b->release, b->user);
     eddy_free(b);
 }
 
@@ -109,6 +125,7 @@ int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
     b->start = (char *)(uintptr_t)data; /* only ever read */
     b->end = b->limit = b->start + len;
     b->release = release;
+    b->pooled = false;
     b->user = user;
     add_tail(t, b);
     t->queued += len;
@@ -140,17 +157,8 @@ void queue_consume(struct eddy_transport *t, size_t n)
         t->head = b->next;
         if (!t->head)
             t->tail = NULL;
-        free_block(t->io.loop, b); /* may call in again: the queue is whole */
+        queue_free_block(t->io.loop, b); /* may call in again: the queue is whole */
     }
-}
-
-void queue_sent_single(struct eddy_transport *t)
-{
-    struct eddy_block *b = t->head;
-
-    t->head = t->tail = NULL;
-    t->queued = 0;
-    free_block(t->io.loop, b);
 }
 
 void queue_clear(struct eddy_transport *t)
@@ -166,5 +174,5 @@ void queue_free_pool(struct eddy_loop *loop)
         loop->spare_blocks = b->next;
         eddy_free(b);
     }
-    loop->spare_count = 0;
+    loop->pooled = 0;
 }

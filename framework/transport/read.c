@@ -66,7 +66,7 @@ static void discard(struct eddy_transport *t, ssize_t n)
         transport_refresh(t);
 }
 
-static void received_slow(struct eddy_transport *t, const void *data, ssize_t n)
+static EDDY_NOINLINE void received_slow(struct eddy_transport *t, const void *data, ssize_t n)
 {
     if (t->state == EDDY_TRANSPORT_CLOSING || t->state == EDDY_TRANSPORT_LINGERING) {
         discard(t, n);
@@ -79,6 +79,12 @@ static void received_slow(struct eddy_transport *t, const void *data, ssize_t n)
         else
             eddy_transport_fail(t, (int)n, "read");
     }
+}
+
+/* The callback has changed the state, or written more than a block. */
+static EDDY_COLD void flush_after_all(struct eddy_transport *t)
+{
+    eddy_transport_flush(t);
 }
 
 void eddy_transport_received(struct eddy_io *io, const void *data, ssize_t n)
@@ -94,8 +100,15 @@ void eddy_transport_received(struct eddy_io *io, const void *data, ssize_t n)
     loop->receiving = t;
     p->cls->data_received(p, data, (size_t)n);
     loop->receiving = NULL;
-    if (t->head && !(t->flags & T_BLOCKED) && t->state < EDDY_TRANSPORT_LOST)
-        transport_flush(t);
+
+    struct eddy_block *b = t->head;
+    if (!b)
+        return;
+    if (EDDY_UNLIKELY(t->slow || b != t->tail)) {
+        flush_after_all(t);
+        return;
+    }
+    transport_flush_single(t, b);
 }
 
 /* Asks the protocol for room; 0: none, now or ever. */

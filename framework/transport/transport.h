@@ -81,6 +81,8 @@ void transport_deliver_unread(struct eddy_transport *t);
 
 /* Corked bytes to the kernel. May lose the transport, or call pause_writing. */
 void transport_flush(struct eddy_transport *t);
+/* After a send of the only block that did not take all of it: what it came to. */
+void transport_sent_short(struct eddy_transport *t, ssize_t n);
 /* Ends the sending side if that was asked for and all is sent. */
 void transport_shut_when_sent(struct eddy_transport *t);
 void eddy_transports_uncork(struct eddy_loop *loop);
@@ -92,6 +94,7 @@ void transport_limits_changed(struct eddy_transport *t);
 struct eddy_block {
     struct eddy_block *next;
     char *start, *end, *limit; /* unsent bytes, and room behind them */
+    bool pooled;               /* goes back to the loop */
     eddy_nsec stamp;           /* of the first one: when the kernel last took bytes */
     void (*release)(void *user);
     void *user;
@@ -108,6 +111,18 @@ int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
                        void (*release)(void *user), void *user);
 /* An empty block at the end, from the pool. NULL: no memory. */
 struct eddy_block *queue_new_tail(struct eddy_transport *t);
+/* Calls it, unless NULL, with no run or close of the loop allowed meanwhile. */
+void queue_release(struct eddy_loop *loop, void (*release)(void *user), void *user);
+void queue_free_block(struct eddy_loop *loop, struct eddy_block *b);
+
+/* The loop's first spare block becomes the only one of an empty queue. */
+static inline void queue_take_spare(struct eddy_transport *t, struct eddy_block *b)
+{
+    t->io.loop->spare_blocks = b->next;
+    b->next = NULL;
+    t->head = t->tail = b;
+}
+
 /* The first bytes as pieces. */
 int queue_pieces(const struct eddy_transport *t, struct iovec *iov, int max);
 /* The first n bytes are sent. May call release functions. */
@@ -115,7 +130,31 @@ void queue_consume(struct eddy_transport *t, size_t n);
 /* Drops everything. May call release functions. */
 void queue_clear(struct eddy_transport *t);
 /* The only block was sent whole. */
-void queue_sent_single(struct eddy_transport *t);
+static inline void queue_sent_single(struct eddy_transport *t, struct eddy_block *b)
+{
+    struct eddy_loop *loop = t->io.loop;
+
+    t->head = t->tail = NULL;
+    t->queued = 0;
+    if (EDDY_UNLIKELY(!b->pooled)) {
+        queue_free_block(loop, b);
+        return;
+    }
+    b->start = b->end = b->bytes;
+    b->next = loop->spare_blocks;
+    loop->spare_blocks = b;
+}
+/* Sends the only block; nothing was refused so far. */
+static inline void transport_flush_single(struct eddy_transport *t, struct eddy_block *b)
+{
+    size_t len = (size_t)(b->end - b->start);
+    ssize_t n = t->cls->send(t, b->start, len);
+
+    if (EDDY_LIKELY(n == (ssize_t)len))
+        queue_sent_single(t, b);
+    else
+        transport_sent_short(t, n);
+}
 void queue_free_pool(struct eddy_loop *loop);
 
 /* ---- info.c ---- */

@@ -27,7 +27,9 @@ static void check_high(struct eddy_transport *t)
         eddy_nsec begin = eddy_callback_begin(t->io.loop);
         const char *name = p->cls->name;
 
+        t->io.loop->lent++;
         p->cls->pause_writing(p);
+        t->io.loop->lent--;
         eddy_callback_end(t->io.loop, begin, "pause_writing", name);
     }
 }
@@ -92,36 +94,36 @@ static ssize_t send_all(struct eddy_transport *t, const char *rest, size_t len)
     return (ssize_t)done;
 }
 
-void transport_flush(struct eddy_transport *t)
+static bool has_corked(const struct eddy_transport *t)
 {
-    struct eddy_block *b = t->head;
+    return t->head && !(t->flags & T_BLOCKED) && t->state < EDDY_TRANSPORT_LOST;
+}
 
-    if (EDDY_LIKELY(b == t->tail)) {
-        size_t len = (size_t)(b->end - b->start);
-        ssize_t n = t->cls->send(t, b->start, len);
-
-        if (EDDY_LIKELY(n == (ssize_t)len)) {
-            queue_sent_single(t);
-            return;
-        }
-        if (n < 0 && n != -EAGAIN) {
-            eddy_transport_fail(t, (int)n, "write");
-            return;
-        }
-        if (n > 0)
-            queue_consume(t, (size_t)n);
-    } else if (send_all(t, NULL, 0) < 0) {
-        return;
-    }
-    if (t->head && !(t->flags & T_BLOCKED) && t->state < EDDY_TRANSPORT_LOST) {
+static void block_what_is_left(struct eddy_transport *t)
+{
+    if (has_corked(t)) {
         block(t);
         check_high(t);
     }
 }
 
-static bool has_corked(const struct eddy_transport *t)
+EDDY_COLD void transport_sent_short(struct eddy_transport *t, ssize_t n)
 {
-    return t->head && !(t->flags & T_BLOCKED) && t->state < EDDY_TRANSPORT_LOST;
+    if (n < 0 && n != -EAGAIN) {
+        eddy_transport_fail(t, (int)n, "write");
+        return;
+    }
+    if (n > 0)
+        queue_consume(t, (size_t)n);
+    block_what_is_left(t);
+}
+
+void transport_flush(struct eddy_transport *t)
+{
+    if (EDDY_LIKELY(t->head == t->tail))
+        transport_flush_single(t, t->head);
+    else if (send_all(t, NULL, 0) >= 0)
+        block_what_is_left(t);
 }
 
 static void cork(struct eddy_transport *t)
@@ -180,7 +182,7 @@ static int lose_bytes(struct eddy_transport *t, int code)
     return code;
 }
 
-/* len bytes were not corked: to the kernel, and the rest into the queue. */
+/* len bytes are not corked: to the kernel, and the rest into the queue. */
 static int send_now(struct eddy_transport *t, const char *data, size_t len)
 {
     ssize_t taken = send_all(t, data, len);
@@ -189,10 +191,8 @@ static int send_now(struct eddy_transport *t, const char *data, size_t len)
         return 0; /* contract T16: connection_lost tells */
     if ((size_t)taken < len && queue_append(t, data + taken, len - (size_t)taken) < 0)
         return lose_bytes(t, -ENOMEM);
-    if (t->head && !(t->flags & T_BLOCKED)) {
+    if (t->head && !(t->flags & T_BLOCKED))
         block(t);
-        check_high(t);
-    }
     return 0;
 }
 
@@ -202,11 +202,12 @@ static int append_behind_refused(struct eddy_transport *t, const char *data, siz
         return lose_bytes(t, -ENOBUFS);
     if (queue_append(t, data, len) < 0)
         return lose_bytes(t, -ENOMEM);
-    check_high(t);
     return 0;
 }
 
-static int write_checked(struct eddy_transport *t, const char *data, size_t len)
+/* Sends or keeps the bytes, and calls nobody: what is written by pause_writing comes behind them.
+ */
+static int take_bytes(struct eddy_transport *t, const char *data, size_t len)
 {
     struct eddy_loop *loop = t->io.loop;
 
@@ -223,7 +224,16 @@ static int write_checked(struct eddy_transport *t, const char *data, size_t len)
     return 0;
 }
 
-static int write_slow(struct eddy_transport *t, const void *data, size_t len)
+static EDDY_NOINLINE int write_checked(struct eddy_transport *t, const char *data, size_t len)
+{
+    int rc = take_bytes(t, data, len);
+
+    if (t->flags & T_BLOCKED)
+        check_high(t);
+    return rc;
+}
+
+static EDDY_COLD int write_slow(struct eddy_transport *t, const void *data, size_t len)
 {
     int rc = check_writable(t, "write");
 
@@ -232,6 +242,15 @@ static int write_slow(struct eddy_transport *t, const void *data, size_t len)
     if (!data && len > 0)
         return -EINVAL;
     return write_checked(t, data, len);
+}
+
+/* To another connection than the one that receives. */
+static EDDY_NOINLINE int copy_and_cork(struct eddy_transport *t, char *to, const void *data,
+                                       size_t len)
+{
+    memcpy(to, data, len);
+    cork(t);
+    return 0;
 }
 
 int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len)
@@ -245,15 +264,18 @@ int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len)
         b = loop->spare_blocks;
         if (EDDY_UNLIKELY(!b || len - 1 >= BLOCK_ROOM))
             return write_checked(t, data, len);
-        b = queue_new_tail(t);
+        queue_take_spare(t, b);
     } else if (len - 1 >= (size_t)(b->limit - b->end) || t->queued + len >= CORK_SIZE) {
         return write_checked(t, data, len);
     }
-    memcpy(b->end, data, len);
+    /* Copied last: nothing outlives a call, so no registers need saving. */
+    char *to = b->end;
+
     b->end += len;
     t->queued += len;
-    if (loop->receiving != t)
-        cork(t);
+    if (EDDY_UNLIKELY(loop->receiving != t))
+        return copy_and_cork(t, to, data, len);
+    memcpy(to, data, len);
     return 0;
 }
 
@@ -276,10 +298,12 @@ int eddy_transport_writev(struct eddy_transport *t, const struct iovec *iov, int
     loop->receiving = t;
     loop->corking = true;
     for (int i = 0; i < n && rc == 0 && t->state < EDDY_TRANSPORT_CLOSING; i++)
-        rc = write_checked(t, iov[i].iov_base, iov[i].iov_len);
+        rc = take_bytes(t, iov[i].iov_base, iov[i].iov_len);
     loop->receiving = receiving;
     loop->corking = corking;
-    if (has_corked(t)) {
+    if (t->flags & T_BLOCKED) {
+        check_high(t);
+    } else if (has_corked(t)) {
         if (!corking)
             transport_flush(t);
         else if (receiving != t)
@@ -317,17 +341,16 @@ int eddy_transport_write_owned(struct eddy_transport *t, const void *data, size_
 {
     int rc = check_writable(t, "write_owned");
 
-    if (rc == 0 && ((!data && len > 0) || !release))
+    if (rc == 0 && !data && len > 0)
         rc = -EINVAL;
     if (rc == 0 && (t->flags & T_BLOCKED) && t->queued > t->limits->max)
         rc = lose_bytes(t, -ENOBUFS);
     if (rc < 0 || len == 0) {
-        if (release)
-            release(user);
+        queue_release(t->io.loop, release, user);
         return rc;
     }
     if (queue_append_owned(t, data, len, release, user) < 0) {
-        release(user);
+        queue_release(t->io.loop, release, user);
         return lose_bytes(t, -ENOMEM);
     }
     if (t->flags & T_BLOCKED)

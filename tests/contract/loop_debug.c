@@ -1,5 +1,5 @@
 /* Problems, and what debug mode adds. */
-/* backends: select poll epoll sim */
+/* backends: select poll epoll sim sim-late */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"
 #include <pthread.h>

@@ -4,7 +4,6 @@
 #include "tests/support/test.h"
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static struct test_trace trace;
@@ -40,6 +39,16 @@ static void check_parent_works(void)
     CHECK_TRACE(trace, "p w(R)");
 }
 
+/* What a child does in the end with what it has inherited: nothing may be left. */
+static void free_inherited(void)
+{
+    eddy_loop_close(loop);
+    eddy_loop_unref(loop);
+    close(fds[0]);
+    close(fds[1]);
+    CHECK_INT(test_live_allocations(), 0);
+}
+
 static void refuse_to_run(void *user)
 {
     (void)user;
@@ -51,6 +60,7 @@ static void refuse_to_run(void *user)
     eddy_future_unref(f);
     CHECK(!eddy_loop_is_running(loop));
     CHECK(eddy_get_running_loop() == NULL);
+    free_inherited();
 }
 
 static void L72_an_inherited_loop_does_not_run(void)
@@ -112,6 +122,7 @@ static void close_inherited(void *user)
     CHECK_INT(eddy_loop_close(mine), 0);
     CHECK(eddy_loop_is_closed(mine));
     CHECK_INT(eddy_loop_run_once(mine, 0), EDDY_ELOOP_CLOSED);
+    free_inherited();
 }
 
 static void L72_closing_an_inherited_loop_leaves_the_parents_alone(void)
@@ -122,24 +133,17 @@ static void L72_closing_an_inherited_loop_leaves_the_parents_alone(void)
     end();
 }
 
-/* Ends the child by itself: what it frees was allocated before the fork. */
-static void free_inherited(void *user)
+static void free_and_count(void *user)
 {
-    int before = *(int *)user;
-    eddy_loop_close(loop);
-    eddy_loop_unref(loop);
-    close(fds[0]);
-    close(fds[1]);
-    if (test_live_allocations() == 0 && test_open_descriptors() == before)
-        _exit(0);
-    _exit(1);
+    free_inherited();
+    CHECK_INT(test_open_descriptors(), *(int *)user);
 }
 
 static void L72_an_inherited_loop_can_be_freed(void)
 {
     int before = test_open_descriptors();
     begin();
-    test_in_child(free_inherited, &before);
+    test_in_child(free_and_count, &before);
     check_parent_works();
     end();
 }
@@ -170,7 +174,7 @@ static void go_on(void *user)
     eddy_watch_remove(&watch.node);
     test_run_steps(loop, 1);
     CHECK_TRACE(trace, "w(R) w(W)");
-    REQUIRE(eddy_loop_add_watch(loop, &watch.node, fds[0], EDDY_READ) == 0);
+    free_inherited();
 }
 
 static void L72_a_child_may_go_on_with_an_inherited_loop(void)
@@ -194,6 +198,7 @@ static void run_pending(void *user)
     CHECK_INT(eddy_loop_forked(loop), 0);
     test_run_steps(loop, 2);
     CHECK_TRACE(trace, "h p t");
+    free_inherited();
     (void)user;
 }
 
@@ -217,6 +222,7 @@ static void fork_twice(void *user)
     CHECK_INT(eddy_loop_forked(loop), 0);
     test_in_child(refuse_to_run, NULL);
     test_in_child(go_on, NULL);
+    free_inherited();
     (void)user;
 }
 
@@ -250,6 +256,7 @@ static void raise_in_child(void *user)
     CHECK_INT(sigaction(SIGUSR1, NULL, &sa), 0);
     CHECK(sa.sa_handler == SIG_IGN); /* as it was before the parent's loop */
     raise(SIGUSR1);
+    free_inherited();
     (void)user;
 }
 
@@ -283,8 +290,8 @@ static void handle_signals_in_child(void *user)
     CHECK_INT(trace_count(&trace, ""), 1);
     CHECK_INT(eddy_loop_close(mine), 0);
     eddy_loop_unref(mine);
-    /* The inherited node may still be taken away. */
-    eddy_signal_remove(user);
+    eddy_signal_remove(user); /* the inherited node */
+    free_inherited();
 }
 
 static void L72_the_child_may_handle_signals_anew(void)
@@ -292,19 +299,34 @@ static void L72_the_child_may_handle_signals_anew(void)
     begin();
     struct test_signal s = TEST_SIGNAL(&trace, "s");
     CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
-    pid_t pid = fork();
-    REQUIRE(pid >= 0);
-    if (pid == 0) {
-        unsigned failures = CU_get_number_of_failures();
-        handle_signals_in_child(&s.node);
-        _exit(CU_get_number_of_failures() != failures);
-    }
-    int status = 0;
-    CHECK_INT(waitpid(pid, &status, 0), pid);
-    CHECK_INT(status, 0);
+    test_in_child(handle_signals_in_child, &s.node);
     raise(SIGUSR1);
     test_run_steps(loop, 1);
     CHECK_INT(trace_count(&trace, "s"), 1);
+    end();
+}
+
+static void go_on_with_signals(void *user)
+{
+    struct test_signal more = TEST_SIGNAL(&trace, "more");
+    CHECK_INT(eddy_loop_forked(loop), 0);
+    CHECK_INT(eddy_loop_add_signal(loop, &more.node, SIGUSR1), 0);
+    raise(SIGUSR1);
+    test_run_steps(loop, 1);
+    CHECK_INT(trace_count(&trace, "inherited"), 1);
+    CHECK_INT(trace_count(&trace, "more"), 1);
+    eddy_signal_remove(user);
+    free_inherited();
+}
+
+static void L72_an_inherited_loop_goes_on_with_its_signals(void)
+{
+    begin();
+    struct test_signal s = TEST_SIGNAL(&trace, "inherited");
+    CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
+    test_in_child(go_on_with_signals, &s.node);
+    test_run_steps(loop, 1);
+    CHECK_TRACE(trace, "");
     end();
 }
 
@@ -321,5 +343,6 @@ const struct test_case test_cases[] = {
     TEST(L72_the_childs_wake_ups_do_not_reach_the_parent),
     TEST(L72_signals_of_the_child_are_not_the_parents),
     TEST(L72_the_child_may_handle_signals_anew),
+    TEST(L72_an_inherited_loop_goes_on_with_its_signals),
     TEST_END,
 };

@@ -1,5 +1,5 @@
 /* The loop's life: making, running, stopping, closing, freeing. */
-/* backends: select poll epoll sim */
+/* backends: select poll epoll sim sim-late */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"
 #include <fcntl.h>

@@ -1,7 +1,9 @@
 /* What eddy_loop_new takes, and which backend it chooses. */
+#include "tests/support/nodes.h"
 #include "tests/support/script.h"
 #include "tests/support/test.h"
 #include <eddy/future.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,7 @@ static void check_backend(const char *expected)
     test_loop_free(loop);
 }
 
-static void every_listed_backend_opens_by_its_name(void)
+static void P10_every_listed_backend_opens_by_its_name(void)
 {
     unsigned n = 0;
     for (; eddy_backend_name(n); n++) {
@@ -30,7 +32,7 @@ static void every_listed_backend_opens_by_its_name(void)
     CHECK(eddy_backend_name(UINT32_MAX) == NULL);
 }
 
-static void the_best_backend_is_the_default(void)
+static void P25_the_best_backend_is_the_default(void)
 {
     unsetenv("EDDY_BACKEND");
     check_backend(eddy_backend_name(0));
@@ -42,7 +44,7 @@ static void the_best_backend_is_the_default(void)
 #endif
 }
 
-static void the_environment_overrides_the_default(void)
+static void P10_the_environment_overrides_the_default(void)
 {
     setenv("EDDY_BACKEND", "select", 1);
     check_backend("select");
@@ -51,7 +53,7 @@ static void the_environment_overrides_the_default(void)
     unsetenv("EDDY_BACKEND");
 }
 
-static void options_override_the_environment(void)
+static void P10_options_override_the_environment(void)
 {
     struct eddy_loop *loop = NULL;
     setenv("EDDY_BACKEND", "no-such-thing", 1);
@@ -62,7 +64,7 @@ static void options_override_the_environment(void)
     test_loop_free(loop);
 }
 
-static void G1_G4_an_unknown_backend_is_refused_by_name(void)
+static void P10_G1_G4_an_unknown_backend_is_refused_by_name(void)
 {
     struct eddy_loop *loop = NULL;
     struct eddy_error error = {0};
@@ -108,6 +110,36 @@ static void G4_contradicting_options_are_refused(void)
     test_loop_free(loop);
 }
 
+static void G4_missing_objects_are_refused(void)
+{
+    struct eddy_loop *loop = NULL;
+    struct eddy_future *f = NULL;
+    struct test_post p = TEST_POST(NULL, "p");
+    struct test_watch w = TEST_WATCH(NULL, "w");
+    struct test_signal s = TEST_SIGNAL(NULL, "s");
+    struct test_done d = TEST_DONE(NULL, "d");
+    CHECK_INT(eddy_loop_run_forever(NULL), -EINVAL);
+    CHECK_INT(eddy_loop_run_once(NULL, 0), -EINVAL);
+    CHECK_INT(eddy_loop_run_until_complete(NULL, NULL, NULL), -EINVAL);
+    CHECK_INT(eddy_loop_close(NULL), -EINVAL);
+    CHECK_INT(eddy_loop_forked(NULL), -EINVAL);
+    CHECK_INT(eddy_loop_call_soon_threadsafe(NULL, &p.node), -EINVAL);
+    CHECK_INT(eddy_loop_add_watch(NULL, &w.node, 0, EDDY_READ), -EINVAL);
+    CHECK_INT(eddy_watch_modify(NULL, EDDY_READ), -EINVAL);
+    CHECK_INT(eddy_loop_add_signal(NULL, &s.node, SIGUSR1), -EINVAL);
+    CHECK_INT(eddy_future_new(NULL, &f), -EINVAL);
+    CHECK(f == NULL);
+    CHECK_INT(eddy_future_set_result(NULL, &f, NULL), -EINVAL);
+    CHECK_INT(eddy_future_set_result_unless_cancelled(NULL, &f, NULL), -EINVAL);
+    CHECK_INT(eddy_future_set_error(NULL, EDDY_ERROR(-EIO, "")), -EINVAL);
+    CHECK_INT(eddy_future_result(NULL, NULL), -EINVAL);
+    CHECK_INT(eddy_future_add_done_callback(NULL, &d.node), -EINVAL);
+    REQUIRE(eddy_loop_new(NULL, &loop) == 0);
+    CHECK_INT(eddy_future_new(loop, NULL), -EINVAL);
+    CHECK_INT(eddy_loop_run_until_complete(loop, NULL, NULL), -EINVAL);
+    test_loop_free(loop);
+}
+
 /* Options as a program built with a later version would hand them over. */
 struct later_opts {
     struct eddy_loop_opts now;
@@ -135,7 +167,7 @@ static void G8_options_without_their_size_are_refused(void)
     CHECK(loop == NULL);
 }
 
-static void G31_a_selector_of_ones_own_runs_the_loop(void)
+static void P26_G31_a_selector_of_ones_own_runs_the_loop(void)
 {
     struct test_script script;
     struct eddy_loop *loop = NULL;
@@ -257,16 +289,17 @@ static void L49_the_environment_switches_debug_mode_on(void)
 }
 
 const struct test_case test_cases[] = {
-    TEST(every_listed_backend_opens_by_its_name),
-    TEST(the_best_backend_is_the_default),
-    TEST(the_environment_overrides_the_default),
-    TEST(options_override_the_environment),
-    TEST(G1_G4_an_unknown_backend_is_refused_by_name),
+    TEST(P10_every_listed_backend_opens_by_its_name),
+    TEST(P25_the_best_backend_is_the_default),
+    TEST(P10_the_environment_overrides_the_default),
+    TEST(P10_options_override_the_environment),
+    TEST(P10_G1_G4_an_unknown_backend_is_refused_by_name),
     TEST(G4_an_unknown_backend_in_the_environment_is_refused),
     TEST(G4_contradicting_options_are_refused),
+    TEST(G4_missing_objects_are_refused),
     TEST(G8_options_of_a_later_version),
     TEST(G8_options_without_their_size_are_refused),
-    TEST(G31_a_selector_of_ones_own_runs_the_loop),
+    TEST(P26_G31_a_selector_of_ones_own_runs_the_loop),
     TEST(L4_a_failing_wait_ends_the_run_with_its_code),
     TEST(G30_G31_a_loop_has_a_log_of_its_own),
     TEST(G3_new_loop_out_of_descriptors),

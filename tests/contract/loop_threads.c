@@ -167,6 +167,26 @@ static void L30_posts_of_many_threads_keep_their_order(void)
     end();
 }
 
+static void post_after_another_thread(struct test_handle *h)
+{
+    struct test_post *mine = h->user;
+    pthread_join(start_thread(post_it, mine->user), NULL);
+    CHECK_INT(eddy_loop_call_soon_threadsafe(loop, &mine->node), 0);
+}
+
+static void L31_a_post_of_the_loops_thread_queues_behind_those_before_it(void)
+{
+    begin();
+    struct test_post theirs = TEST_POST(&trace, "theirs");
+    struct test_post mine = TEST_POST(&trace, "mine", .user = &theirs.node);
+    struct test_handle h =
+        TEST_HANDLE(&trace, "h", .then = post_after_another_thread, .user = &mine);
+    eddy_loop_call_soon(loop, &h.node);
+    test_run_steps(loop, 2);
+    CHECK_TRACE(trace, "h theirs mine");
+    end();
+}
+
 /* ---- close against posts ---- */
 
 struct racer {
@@ -377,6 +397,7 @@ const struct test_case test_cases[] = {
     TEST(L30_a_post_wakes_a_loop_that_waits),
     TEST(L30_G13_no_wake_up_gets_lost),
     TEST(L30_posts_of_many_threads_keep_their_order),
+    TEST(L31_a_post_of_the_loops_thread_queues_behind_those_before_it),
     TEST(L32_a_post_that_races_with_close_is_run_or_refused),
     TEST(G10_references_may_be_dropped_in_any_thread),
     TEST(L18_the_last_reference_may_be_dropped_in_another_thread),

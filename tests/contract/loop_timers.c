@@ -1,5 +1,5 @@
 /* Timers: their order, moving and cancelling them, their memory. */
-/* backends: select poll epoll sim */
+/* backends: select poll epoll sim sim-late */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static void run_until_tokens(int n)
 
 /* ---- order and time ---- */
 
-static void L43_time_is_monotonic_nanoseconds(void)
+static void L43_G9_time_is_monotonic_nanoseconds(void)
 {
     begin();
     eddy_nsec last = eddy_loop_time(loop);
@@ -432,7 +432,7 @@ static void G5_L15_close_unlinks_timers_that_had_no_memory(void)
 }
 
 const struct test_case test_cases[] = {
-    TEST(L43_time_is_monotonic_nanoseconds),
+    TEST(L43_G9_time_is_monotonic_nanoseconds),
     TEST(L34_timers_run_in_order_of_due_time),
     TEST(L35_equal_times_run_in_order_of_starting),
     TEST(L34_a_time_in_the_past_is_due_in_the_next_iteration),

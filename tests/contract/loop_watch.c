@@ -2,6 +2,8 @@
 /* backends: select poll epoll */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"
+#include <eddy/connection.h>
+#include <eddy/server.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -368,6 +370,13 @@ static void L62_a_number_closed_behind_the_loops_back(void)
 
 /* ---- descriptors that cannot be watched ---- */
 
+static void ignore_data(struct eddy_protocol *p, const void *data, size_t len)
+{
+    (void)p;
+    (void)data;
+    (void)len;
+}
+
 static void L59_negative_descriptors_are_refused(void)
 {
     begin();
@@ -418,7 +427,7 @@ static void L59_a_closed_descriptor_does_no_harm(void)
     end();
 }
 
-static void L59_select_refuses_large_numbers(void)
+static void L59_P22_select_refuses_large_numbers(void)
 {
     begin();
     struct test_watch w = TEST_WATCH(&trace, "w");
@@ -458,6 +467,65 @@ static void L60_L64_the_loops_own_descriptors_cannot_be_watched(void)
     CHECK_INT(eddy_loop_call_soon_threadsafe(loop, &p.node), 0);
     CHECK_INT(eddy_loop_run_forever(loop), 0);
     CHECK_TRACE(trace, "p");
+    end();
+}
+
+static const struct eddy_protocol_class nothing = {
+    EDDY_STATELESS_PROTOCOL_CLASS("nothing"),
+    .data_received = ignore_data,
+};
+
+static void L60_a_listeners_descriptor_cannot_be_watched(void)
+{
+    begin();
+    struct eddy_server *server = NULL;
+    struct test_watch w = TEST_WATCH(&trace, "w");
+    REQUIRE(eddy_create_server(loop, &nothing, EDDY_SERVER(.host = "127.0.0.1"), &server) == 0);
+    int fd = eddy_server_fd(server, 0);
+    CHECK_INT(eddy_loop_add_watch(loop, &w.node, fd, EDDY_READ), EDDY_EFD_IN_USE);
+    CHECK_INT(eddy_watch_modify(&w.node, EDDY_READ), EDDY_ENOT_REGISTERED);
+    eddy_server_close(server);
+    test_run_steps(loop, 2);
+    CHECK_INT(dup2(fds[0], fd), fd);
+    CHECK_INT(eddy_loop_add_watch(loop, &w.node, fd, EDDY_WRITE), 0);
+    test_run_steps(loop, 1);
+    CHECK_TRACE(trace, "w(W)");
+    eddy_watch_remove(&w.node);
+    close(fd);
+    eddy_server_unref(server);
+    end();
+}
+
+static bool is_unattached(void *protocol)
+{
+    return !eddy_protocol_is_attached(protocol);
+}
+
+static void L60_R30_a_transports_descriptor_cannot_be_watched(void)
+{
+    begin();
+    struct eddy_protocol p;
+    struct test_watch w = TEST_WATCH(&trace, "w");
+    int pair[2];
+    test_socketpair(pair);
+    eddy_protocol_init(&p, &nothing);
+    REQUIRE(eddy_connect_accepted_socket(loop, &p, pair[0], NULL, NULL) == 0);
+    test_run_steps(loop, 2);
+    REQUIRE(p.transport != NULL);
+    CHECK_INT(eddy_transport_fd(p.transport), pair[0]);
+    CHECK_INT(eddy_loop_add_watch(loop, &w.node, pair[0], EDDY_WRITE), EDDY_EFD_IN_USE);
+    eddy_transport_abort(p.transport, NULL);
+    CHECK_INT(eddy_loop_add_watch(loop, &w.node, pair[0], EDDY_WRITE), EDDY_EFD_IN_USE);
+    test_run_until(loop, is_unattached, &p);
+    test_run_steps(loop, 1);
+    CHECK_INT(fcntl(pair[0], F_GETFD), -1);
+    CHECK_INT(dup2(fds[0], pair[0]), pair[0]);
+    CHECK_INT(eddy_loop_add_watch(loop, &w.node, pair[0], EDDY_WRITE), 0);
+    test_run_steps(loop, 1);
+    CHECK_TRACE(trace, "w(W)");
+    eddy_watch_remove(&w.node);
+    close(pair[0]);
+    close(pair[1]);
     end();
 }
 
@@ -623,8 +691,10 @@ const struct test_case test_cases[] = {
     TEST(L59_negative_descriptors_are_refused),
     TEST(L59_a_regular_file_is_refused_by_epoll_alone),
     TEST(L59_a_closed_descriptor_does_no_harm),
-    TEST(L59_select_refuses_large_numbers),
+    TEST(L59_P22_select_refuses_large_numbers),
     TEST(L60_L64_the_loops_own_descriptors_cannot_be_watched),
+    TEST(L60_a_listeners_descriptor_cannot_be_watched),
+    TEST(L60_R30_a_transports_descriptor_cannot_be_watched),
     TEST(L64_many_wake_ups_are_drained_in_one_go),
     TEST(L15_close_unlinks_watches),
     TEST(G5_add_watch_without_memory),

@@ -87,19 +87,37 @@ static void *kill_process(void *arg)
     return NULL;
 }
 
-static void L65_a_signal_ends_the_wait(void)
+static void *kill_itself(void *arg)
+{
+    (void)arg;
+    pthread_kill(pthread_self(), SIGUSR1);
+    return NULL;
+}
+
+static void wait_for_signals(void *(*sender)(void *))
 {
     begin();
     struct test_signal s = TEST_SIGNAL(&trace, "s", .then = test_signal_stop, .user = loop);
     CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 50; i++) {
         pthread_t thread;
-        REQUIRE(pthread_create(&thread, NULL, kill_process, NULL) == 0);
+        REQUIRE(pthread_create(&thread, NULL, sender, NULL) == 0);
         CHECK_INT(eddy_loop_run_forever(loop), 0);
         pthread_join(thread, NULL);
     }
-    CHECK(trace_count(&trace, "s(10)") >= 20);
+    CHECK(trace_count(&trace, "s(10)") >= 50);
     end();
+}
+
+static void L65_a_signal_ends_the_wait(void)
+{
+    wait_for_signals(kill_process);
+}
+
+/* There the signal interrupts no wait: the handler has to wake the loop. */
+static void L65_a_signal_delivered_to_another_thread_ends_the_wait(void)
+{
+    wait_for_signals(kill_itself);
 }
 
 static void count_signal(int signum)
@@ -407,6 +425,7 @@ const struct test_case test_cases[] = {
     TEST(L65_a_signal_runs_on_the_loop),
     TEST(L65_L24_signals_run_with_the_batch),
     TEST(L65_a_signal_ends_the_wait),
+    TEST(L65_a_signal_delivered_to_another_thread_ends_the_wait),
     TEST(G27_an_interrupted_wait_is_no_error),
     TEST(L67_several_nodes_are_called_in_order_of_adding),
     TEST(L67_arrivals_may_merge_but_none_is_lost),

@@ -409,8 +409,11 @@ static void R32_T28_echo_under_backpressure_loses_nothing(void)
     s.server_opts.write_high = 10000;
     s.client.on[ON_MADE] = do_pause;
     stage_open(&s);
+    for (eddy_nsec end = stage_patience(&s); s.peer.count[ON_PAUSE] == 0 && stage_step(&s, end);)
+        actor_fill(&s.client);
     actor_fill(&s.client);
     stage_settle(&s);
+    CHECK(!eddy_transport_is_reading(s.peer.t));
     eddy_transport_resume_reading(s.client.t);
     UNTIL(&s, s.client.received == s.client.sent);
     CHECK(s.peer.count[ON_PAUSE] > 0);

@@ -4,7 +4,6 @@
 """echo_server: echoes, holds back who does not read, drains when told to end, and says what is wrong."""
 
 import os
-import re
 import signal
 import socket
 import sys

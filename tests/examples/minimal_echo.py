@@ -6,7 +6,6 @@
 
 import fcntl
 import os
-import re
 import signal
 import socket
 import sys

@@ -11,16 +11,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
-from lib.programs import accept, check, check_time, listen, main, unused_port
-
-
-def listen_on(port):
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.settimeout(40)
-    sock.bind(("127.0.0.1", port))
-    sock.listen(4)
-    return sock
+from lib.programs import accept, check, check_time, connect, listen, main, receive_exactly, unused_port
 
 
 def servers_come_and_go(examples):
@@ -40,6 +31,11 @@ def servers_come_and_go(examples):
     server = examples.start("echo_server", "--port", port)
     server.listening()
     client.wait_line("connected", client.index)
+    # The kernel has connected it; when a later connection is served, the server has accepted it too.
+    probe = connect(port)
+    probe.sendall(b"x")
+    receive_exactly(probe, 1)
+    probe.close()
     server.signal(signal.SIGTERM)
     server.finish()
     client.wait_line("connection lost: the server closed it", client.index)

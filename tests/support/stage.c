@@ -7,6 +7,7 @@
 void stage_init(struct stage *s)
 {
     memset(s, 0, sizeof *s);
+    s->refusing = -1;
     s->server_class = s->client_class = &actor_class;
     s->server_opts = *EDDY_SERVER(.host = "127.0.0.1");
     s->connection_opts = *EDDY_CONNECTION(.host = "127.0.0.1");
@@ -35,6 +36,7 @@ void stage_begin(struct stage *s)
     REQUIRE(test_loop_new_opts(EDDY_LOOP(.on_problem = test_on_problem, .user = &s->problems),
                                &s->loop) == 0);
     s->sys = test_is_sim() ? eddy_sim_sys(test_sim(s->loop)) : eddy_sys_posix();
+    s->descriptors = stage_descriptors(s);
     REQUIRE(eddy_create_server(s->loop, s->server_class, &s->server_opts, &s->server) == 0);
     s->port = eddy_server_port(s->server);
     CHECK(s->port > 0);
@@ -47,6 +49,11 @@ void stage_open(struct stage *s)
     UNTIL(s, s->client.done && s->client.count[ON_MADE] == 1 && s->peer.count[ON_MADE] == 1);
 }
 
+void stage_refuse(struct stage *s)
+{
+    s->refusing = raw_bound(s, &s->connection_opts.port);
+}
+
 static bool is_ended(const struct stage *s)
 {
     for (unsigned i = 0; i < s->cast_count; i++) {
@@ -54,6 +61,15 @@ static bool is_ended(const struct stage *s)
             return false;
     }
     return true;
+}
+
+static bool has_detached(const struct stage *s)
+{
+    for (unsigned i = 0; i < s->cast_count; i++) {
+        if (s->cast[i]->excused > 0)
+            return true;
+    }
+    return false;
 }
 
 static void check_ended(const struct actor *a)
@@ -73,7 +89,6 @@ static void check_sim(const struct stage *s)
         FAIL("rules of the seam were broken: %s", first);
     eddy_sim_get_stats(test_sim(s->loop), &stats);
     CHECK_INT(stats.closed_registered, 0);
-    CHECK_INT(stats.open, 0);
 }
 
 void stage_close(struct stage *s)
@@ -83,6 +98,8 @@ void stage_close(struct stage *s)
             eddy_protocol_abort(s->cast[i]->p, NULL);
     }
     UNTIL(s, is_ended(s));
+    if (has_detached(s)) /* their transports are still on their way out, and nobody hears of it */
+        stage_run_for(s, test_is_sim() ? EDDY_SEC(5) : EDDY_MSEC(5));
     if (s->server) {
         eddy_server_close(s->server);
         UNTIL(s, eddy_server_connections(s->server) == 0);
@@ -91,7 +108,9 @@ void stage_close(struct stage *s)
     }
     for (unsigned i = 0; i < s->cast_count; i++)
         check_ended(s->cast[i]);
-    CHECK_INT(eddy_loop_close(s->loop), 0);
+    if (s->refusing >= 0)
+        raw_close(s, s->refusing);
+    UNTIL(s, stage_descriptors(s) == s->descriptors);
     check_sim(s);
     test_loop_free(s->loop);
     s->loop = NULL;
@@ -146,6 +165,15 @@ void stage_settle(struct stage *s)
         test_run_steps(s->loop, 10);
 }
 
+int stage_descriptors(const struct stage *s)
+{
+    struct eddy_sim_stats stats;
+    if (!test_is_sim())
+        return test_open_descriptors();
+    eddy_sim_get_stats(test_sim(s->loop), &stats);
+    return stats.open;
+}
+
 static eddy_nsec real_clock(void)
 {
     struct timespec ts;
@@ -185,26 +213,39 @@ static int raw_socket(struct stage *s)
     return fd;
 }
 
-int raw_connect(struct stage *s)
-{
-    int fd = raw_socket(s);
-    struct eddy_addr to;
-    CHECK_INT(eddy_addr_parse("127.0.0.1", s->port, &to), 0);
-    int err = s->sys->cls->connect(s->sys, fd, &to);
-    CHECK(err == 0 || err == -EINPROGRESS);
-    UNTIL(s, s->sys->cls->peername(s->sys, fd, &to) == 0);
-    return fd;
-}
-
-int raw_listen(struct stage *s, int backlog, int *ret_port)
+int raw_bound(struct stage *s, int *ret_port)
 {
     int fd = raw_socket(s);
     struct eddy_addr at;
     CHECK_INT(eddy_addr_parse("127.0.0.1", 0, &at), 0);
     CHECK_INT(s->sys->cls->bind(s->sys, fd, &at), 0);
-    CHECK_INT(s->sys->cls->listen(s->sys, fd, backlog), 0);
     CHECK_INT(s->sys->cls->sockname(s->sys, fd, &at), 0);
     *ret_port = eddy_addr_port(&at);
+    return fd;
+}
+
+int raw_listen(struct stage *s, int backlog, int *ret_port)
+{
+    int fd = raw_bound(s, ret_port);
+    CHECK_INT(s->sys->cls->listen(s->sys, fd, backlog), 0);
+    return fd;
+}
+
+int raw_connecting(struct stage *s)
+{
+    struct eddy_addr to;
+    int fd = raw_socket(s);
+    CHECK_INT(eddy_addr_parse("127.0.0.1", s->port, &to), 0);
+    int err = s->sys->cls->connect(s->sys, fd, &to);
+    CHECK(err == 0 || err == -EINPROGRESS);
+    return fd;
+}
+
+int raw_connect(struct stage *s)
+{
+    struct eddy_addr peer;
+    int fd = raw_connecting(s);
+    UNTIL(s, s->sys->cls->peername(s->sys, fd, &peer) == 0);
     return fd;
 }
 
@@ -295,10 +336,4 @@ int raw_unread(struct stage *s, int fd)
     int in = 0, out = 0;
     CHECK_INT(s->sys->cls->pending(s->sys, fd, &in, &out), 0);
     return in;
-}
-
-bool raw_is_open(struct stage *s, int fd)
-{
-    struct eddy_addr a;
-    return s->sys->cls->sockname(s->sys, fd, &a) == 0;
 }

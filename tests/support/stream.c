@@ -103,7 +103,7 @@ static void perform(struct actor *a, enum slot slot)
 
 static void begin_attachment(struct actor *a, struct eddy_protocol *p)
 {
-    a->p = p;
+    a->p = a->last = p;
     a->attachments++;
     a->state = ACTOR_CONNECTING;
     a->paused = false;
@@ -318,6 +318,8 @@ static void creation_done(struct eddy_done *d, struct eddy_future *f)
         test_trace(&a->trace, "RET(%s)", test_code(a->status));
     a->future = NULL;
     eddy_future_unref(f);
+    if (a->on_done)
+        a->on_done(a);
 }
 
 int actor_connect(struct actor *a)
@@ -345,7 +347,7 @@ int actor_switch(struct actor *from, struct actor *to, const struct eddy_protoco
     int err = eddy_transport_set_protocol(t, &to->own.base);
     if (err < 0)
         return err;
-    to->p = &to->own.base;
+    to->p = to->last = &to->own.base;
     to->t = t;
     to->adopted = true;
     to->state = from->state;

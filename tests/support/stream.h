@@ -57,6 +57,7 @@ struct shell {
 struct actor {
     /* What to do. The hooks are called within their callback, after it was recorded. */
     void (*on[SLOTS])(struct actor *a);
+    void (*on_done)(struct actor *a); /* in the done callback of the creating future */
     int init_result;
     bool keep_open; /* the answer of eof_received */
     void *window;   /* what get_buffer gives; NULL: a buffer of its own */
@@ -72,8 +73,9 @@ struct actor {
 
     /* Who it is. */
     struct stage *stage;
-    struct eddy_protocol *p;  /* NULL unless attached */
-    struct eddy_transport *t; /* from connection_made until connection_lost has returned */
+    struct eddy_protocol *p;    /* NULL unless attached */
+    struct eddy_protocol *last; /* what p is or was, good in fini */
+    struct eddy_transport *t;   /* from connection_made until connection_lost has returned */
 
     /* What has happened. */
     struct test_trace trace;
@@ -147,6 +149,9 @@ struct stage {
     struct actor *cast[STAGE_CAST]; /* everybody */
     unsigned cast_count;
 
+    int descriptors; /* open before the server was made */
+    int refusing;    /* a bound socket, or -1 */
+
     int expected_problems; /* calls of on_problem that stage_close accepts */
 
     const struct eddy_protocol_class *server_class, *client_class;
@@ -163,6 +168,8 @@ void stage_init(struct stage *s);
 void stage_begin(struct stage *s);
 /* ... and connects the client, until both have had connection_made. */
 void stage_open(struct stage *s);
+/* From now on connections go to a port that refuses them. */
+void stage_refuse(struct stage *s);
 /* Both actors check the bytes they get against what the other writes by actor_write. */
 void stage_keyed(struct stage *s);
 /* One more actor; as_guest: for the server's next connection. */
@@ -175,6 +182,9 @@ void stage_inside(struct stage *s, void (*fn)(struct stage *s));
 void stage_settle(struct stage *s);
 /* Runs the loop for so long by its clock. For the virtual one, or short. */
 void stage_run_for(struct stage *s, eddy_nsec span);
+
+/* How many descriptors are open, on the kernel or the simulated one. */
+int stage_descriptors(const struct stage *s);
 
 /* When patience with the loop ends. */
 eddy_nsec stage_patience(const struct stage *s);
@@ -195,8 +205,12 @@ bool stage_is_late(void);
 
 /* ---- raw sockets: non-blocking, on the kernel or on the simulated network ---- */
 
-/* A connection to the server. */
+/* A connection to the server; the loop runs until it is made. */
 int raw_connect(struct stage *s);
+/* The same, but at once: the loop has not run. */
+int raw_connecting(struct stage *s);
+/* A socket on 127.0.0.1 that does not listen; its port in *ret_port. */
+int raw_bound(struct stage *s, int *ret_port);
 /* A listener of its own; its port in *ret_port. */
 int raw_listen(struct stage *s, int backlog, int *ret_port);
 int raw_accept(struct stage *s, int listener);
@@ -213,6 +227,5 @@ void raw_close(struct stage *s, int fd);
 void raw_reset(struct stage *s, int fd);
 /* Bytes that the descriptor, raw or a transport's, could read. */
 int raw_unread(struct stage *s, int fd);
-bool raw_is_open(struct stage *s, int fd);
 
 #endif

@@ -431,6 +431,7 @@ static void accepts_are_held_after_a_stop(void)
     CHECK_INT(sys->cls->listen(sys, fd, 5), 0);
     CHECK_INT(sys->cls->sockname(sys, fd, &at), 0);
     spy_attach(&l, 'l', EDDY_IO_LISTENER, fd);
+    l.io.backend_word = 6;
     backend->cls->read_start(backend, &l.io);
     client = sys->cls->socket(sys, AF_INET, SOCK_STREAM, 0);
     CHECK_INT(sys->cls->connect(sys, client, &at), -EINPROGRESS);

@@ -344,7 +344,7 @@ ssize_t eddy_sim_conn_recv(struct eddy_sim *sim, struct sim_end *end, void *buf,
     struct sim_end *peer = eddy_sim_peer(end);
     size_t n = eddy_sim_unread(end);
 
-    if (end->conn->connecting)
+    if (eddy_sim_is_connecting(end))
         return -EAGAIN;
     if (n > len)
         n = len;
@@ -374,7 +374,7 @@ ssize_t eddy_sim_conn_send(struct eddy_sim *sim, struct sim_end *end, const stru
         len += iov[i].iov_len;
     if (len == 0)
         return 0;
-    if (end->conn->connecting || room == 0)
+    if (eddy_sim_is_connecting(end) || room == 0)
         return -EAGAIN;
     if (len > room)
         len = room;
@@ -393,7 +393,7 @@ ssize_t eddy_sim_conn_send(struct eddy_sim *sim, struct sim_end *end, const stru
 
 int eddy_sim_conn_shutdown(struct eddy_sim *sim, struct sim_end *end, int how)
 {
-    if (end->conn->connecting || end->dead)
+    if (eddy_sim_is_connecting(end) || end->dead)
         return -ENOTCONN;
     if (how == SHUT_RD || how == SHUT_RDWR)
         end->shut_read = true;
@@ -415,8 +415,10 @@ void eddy_sim_conn_close(struct eddy_sim *sim, struct sim_end *end)
     }
     if (end->dead)
         return;
-    end->conn->connecting = false;
-    eddy_sim_cancel(sim, &end->conn->handshake);
+    if (eddy_sim_is_connecting(end)) { /* nobody is left to learn the outcome */
+        end->conn->connecting = false;
+        eddy_sim_cancel(sim, &end->conn->handshake);
+    }
     if (eddy_sim_unread(end) > 0) {
         send_reset(sim, end);
         return;

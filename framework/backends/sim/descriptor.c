@@ -122,7 +122,7 @@ static unsigned conn_ready(struct eddy_sim *sim, struct sim_end *end)
     const struct sim_end *peer = eddy_sim_peer(end);
     unsigned events = 0;
 
-    if (end->conn->connecting && end == &end->conn->ends[0])
+    if (eddy_sim_is_connecting(end))
         return 0;
     if (end->dead || end->error || ((peer->ended || end->shut_read) && end->shut_write))
         return EDDY_READ | EDDY_WRITE;

@@ -12,8 +12,20 @@ static struct late *self(struct eddy_backend *b)
     return EDDY_CONTAINER_OF(b, struct late, base);
 }
 
-static struct late_io *of(const struct eddy_io *io)
+/* A listener's word is its owner's. */
+static struct late_io *find_listener(const struct late *late, const struct eddy_io *io)
 {
+    struct eddy_link *link = late->ios.next;
+
+    while (EDDY_CONTAINER_OF(link, struct late_io, link)->io != io)
+        link = link->next;
+    return EDDY_CONTAINER_OF(link, struct late_io, link);
+}
+
+static struct late_io *of(const struct late *late, const struct eddy_io *io)
+{
+    if (io->kind == EDDY_IO_LISTENER)
+        return find_listener(late, io);
     return (struct late_io *)(uintptr_t)io->backend_word;
 }
 
@@ -170,7 +182,6 @@ static void quiet_point(struct late *late)
         late->closing--;
         close_descriptors(li);
         eddy_free(li);
-        io->backend_word = 0;
         io->cls->closed(io);
     }
 }
@@ -265,7 +276,8 @@ static struct late_io *late_io_new(struct late *late, struct eddy_io *io)
     eddy_list_append(&late->ios, &li->link);
     io->armed = 0;
     io->flags &= EDDY_IO_OWNBUF;
-    io->backend_word = (uint64_t)(uintptr_t)li;
+    if (io->kind != EDDY_IO_LISTENER)
+        io->backend_word = (uint64_t)(uintptr_t)li;
     return li;
 }
 
@@ -319,7 +331,6 @@ static int late_connect(struct eddy_backend *b, struct eddy_io *io, const struct
     if (fd < 0) {
         eddy_link_remove(&li->link);
         eddy_free(li);
-        io->backend_word = 0;
         return fd;
     }
     io->fd = fd;
@@ -332,7 +343,7 @@ static int late_connect(struct eddy_backend *b, struct eddy_io *io, const struct
 
 static void late_cancel(struct eddy_backend *b, struct eddy_io *io)
 {
-    struct late_io *li = of(io);
+    struct late_io *li = of(self(b), io);
 
     if (silent(li))
         return;
@@ -353,8 +364,9 @@ static void late_close(struct eddy_backend *b, struct eddy_io *io)
 
 static void late_read_start(struct eddy_backend *b, struct eddy_io *io)
 {
-    (void)b;
-    if (!silent(of(io)) && !of(io)->read_ended)
+    const struct late_io *li = of(self(b), io);
+
+    if (!silent(li) && !li->read_ended)
         io->want |= EDDY_READ;
 }
 
@@ -367,13 +379,13 @@ static void late_read_stop(struct eddy_backend *b, struct eddy_io *io)
 static void late_send_start(struct eddy_backend *b, struct eddy_io *io)
 {
     (void)b;
-    if (!silent(of(io)))
+    if (!(io->flags & EDDY_IO_CANCELLED))
         io->want |= EDDY_WRITE;
 }
 
 static ssize_t late_try_sendv(struct eddy_io *io, const struct iovec *iov, int n)
 {
-    struct late_io *li = of(io);
+    struct late_io *li = of(NULL, io); /* a stream: no list is searched */
     struct eddy_sim *sim = li->late->sim;
 
     if (li->writing > LATE_ASKING) {
@@ -400,7 +412,7 @@ static int late_shutdown(struct eddy_backend *b, struct eddy_io *io)
 {
     struct eddy_sim *sim = self(b)->sim;
 
-    if (of(io)->writing > LATE_ASKING)
+    if (of(self(b), io)->writing > LATE_ASKING)
         eddy_sim_violate(sim, "shutdown while output is pending");
     return sim->sys.cls->shutdown(&sim->sys, io->fd, SHUT_WR);
 }
@@ -415,7 +427,7 @@ static int late_watch(struct eddy_backend *b, struct eddy_io *io, unsigned event
         r = eddy_sim_called(sim, EDDY_SIM_SELECT_SET);
         if (r < 0)
             return r;
-        if (s == NULL || s->generation != of(io)->generation)
+        if (s == NULL || s->generation != of(self(b), io)->generation)
             return -EBADF;
     }
     io->armed = (uint8_t)events;

@@ -107,13 +107,15 @@ static void progress_write(struct late_io *li)
 static void progress_accept(struct late_io *li)
 {
     struct eddy_sys *sys = &li->late->sim->sys;
-    int most = 1 + (int)eddy_sim_random(li->late->sim, LATE_ACCEPTS);
+    uint64_t most = li->io->backend_word; /* the owner's limit */
     struct late_accept *a;
     int r;
 
     if (li->accept_count > 0 || !wants(li, EDDY_READ))
         return;
-    while (li->accept_count < most && (ready(li) & EDDY_READ)) {
+    if (most > LATE_ACCEPTS)
+        most = LATE_ACCEPTS;
+    while ((uint64_t)li->accept_count < most && (ready(li) & EDDY_READ)) {
         a = &li->accepts[li->accept_count];
         r = sys->cls->accept(sys, li->io->fd, &a->peer);
         if (r == -EAGAIN)

@@ -30,7 +30,8 @@ void eddy_sim_selectors_forget(struct eddy_sim *sim, eddy_fd fd)
         s = EDDY_CONTAINER_OF(link, struct sim_selector, link);
         if (fd < s->room && s->table[fd].events) {
             s->table[fd].events = 0;
-            sim->stats.closed_registered++;
+            /* A wake-up has one owner, who goes with the selector. */
+            sim->stats.closed_registered += sim->socks[fd]->kind != SIM_WAKER;
         }
     }
 }

@@ -135,10 +135,13 @@ void eddy_sim_fail_none(struct eddy_sim *sim)
 
 int eddy_sim_called(struct eddy_sim *sim, enum eddy_sim_call call)
 {
-    struct sim_failure *f = sim->failures, *end = f + sim->failure_count;
+    struct sim_failure *f = sim->failures, *end;
     int error = 0;
 
     sim->calls[call]++;
+    if (sim->failure_count == 0)
+        return 0;
+    end = f + sim->failure_count;
     while (f < end) {
         if (f->call == call && --f->left == 0) {
             error = f->error;

@@ -150,6 +150,9 @@ static int sim_accept(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret_pe
     accepted->family = s->family;
     accepted->local = conn->ends[1].addr;
     accepted->end = &conn->ends[1];
+    /* as the kernels do */
+    memcpy(accepted->options, s->options, sizeof(s->options));
+    accepted->option_count = s->option_count;
     conn->ends[1].state = SIM_END_OPEN;
     *ret_peer = conn->ends[0].addr;
     return r;
@@ -204,7 +207,7 @@ static int sim_connect(struct eddy_sys *sys, eddy_fd fd, const struct eddy_addr 
     if (s == NULL)
         return -EBADF;
     if (s->kind == SIM_STREAM)
-        return s->end->conn->connecting ? -EALREADY : -EISCONN;
+        return eddy_sim_is_connecting(s->end) ? -EALREADY : -EISCONN;
     if (s->kind != SIM_FRESH)
         return -EINVAL;
     if (a->u.sa.sa_family != s->family)
@@ -254,7 +257,7 @@ static int sim_peername(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret)
         return r;
     if (s == NULL)
         return -EBADF;
-    if (s->end == NULL || s->end->conn->connecting || s->end->dead)
+    if (s->end == NULL || eddy_sim_is_connecting(s->end) || s->end->dead)
         return -ENOTCONN;
     *ret = eddy_sim_peer(s->end)->addr;
     return 0;

@@ -87,6 +87,12 @@ static inline struct sim_end *eddy_sim_peer(struct sim_end *end)
     return &end->conn->ends[end == &end->conn->ends[0]];
 }
 
+/* This end does not know yet whether there is a connection. */
+static inline bool eddy_sim_is_connecting(const struct sim_end *end)
+{
+    return end->conn->connecting && end == &end->conn->ends[0];
+}
+
 /* Bytes that wait to be read at this end; bytes of ours that the peer does not have; room for more of them. */
 size_t eddy_sim_unread(struct sim_end *end);
 size_t eddy_sim_unsent(const struct sim_end *end);

@@ -210,7 +210,6 @@ struct eddy_backend_class {
 /* Embed first and extend. `open` fills it in. */
 struct eddy_backend {
     const struct eddy_backend_class *cls;
-    const char *name; /* for people: the reactor has its selector's */
     struct eddy_loop *loop;
     struct eddy_sys *sys;
 };

@@ -41,7 +41,8 @@ EDDY_API int eddy_transport_writev(struct eddy_transport *t, const struct iovec 
 EDDY_API int eddy_transport_printf(struct eddy_transport *t, const char *fmt, ...)
     EDDY_PRINTF(2, 3);
 /* Without a copy: `release(user)` is called exactly once, on the loop's thread, when the bytes are
- * not needed any more - also when the call fails, and possibly from inside the call. */
+ * not needed any more - also when the call fails, and possibly from inside the call. NULL: they
+ * live for ever. */
 EDDY_API int eddy_transport_write_owned(struct eddy_transport *t, const void *data, size_t len,
                                         void (*release)(void *user), void *user);
 /* What was collected goes to the kernel now. */

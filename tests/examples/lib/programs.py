@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 # For whatever has no time of its own: far more than is ever needed, less than ctest's patience.
 PATIENCE = 40
@@ -85,8 +86,9 @@ class Program:
         return text.split("\n")[:-1]
 
     def complain(self, what):
-        raise Failure(f"{' '.join(self.command)}: {what}\n-- standard output:\n"
-                      f"{self.out.decode(errors='replace')}\n-- standard error:\n{self.err.decode(errors='replace')}")
+        out, err = (bytes(buffer[-4000:]).decode(errors="replace") for buffer in (self.out, self.err))
+        raise Failure(f"{' '.join(self.command)}: {what}\n-- end of standard output:\n{out}\n"
+                      f"-- end of standard error:\n{err}")
 
     def wait_line(self, pattern, after=0):
         """The match of the first line, from number `after` on, that matches; `.index` is where the next begins."""
@@ -184,8 +186,16 @@ class Examples:
             check(not lines, name, "went on with an unknown backend:", lines)
 
 
-def connect(port, host="127.0.0.1"):
-    sock = socket.create_connection((host, port), PATIENCE)
+def connect(port, host="127.0.0.1", receive_buffer=0):
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.settimeout(PATIENCE)
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    try:
+        sock.connect((host, port))
+    except OSError:
+        sock.close()
+        raise
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
@@ -245,6 +255,9 @@ def main(*cases):
         except Failure as failure:
             failures += 1
             print(f"FAILED  {case.__name__}: {failure}", flush=True)
+        except OSError:  # a connection that ended, a time-out
+            failures += 1
+            print(f"FAILED  {case.__name__}: {traceback.format_exc()}", flush=True)
         finally:
             examples.kill_all()
     sys.exit(1 if failures else 0)
