@@ -2,6 +2,7 @@
 
 #include "framework/base/alloc.h"
 #include "framework/base/log.h"
+#include "framework/base/opts.h"
 #include "framework/transport/transport.h"
 #include <eddy/future.h>
 #include <pthread.h>
@@ -48,8 +49,7 @@ int eddy_loop_forked(struct eddy_loop *loop)
     if (rc < 0)
         return rc;
     loop->fork_generation = fork_generation;
-    eddy_loop_forked_signals(loop);
-    return 0;
+    return eddy_loop_forked_signals(loop);
 }
 
 /* ---- problems and the log ---- */
@@ -319,26 +319,10 @@ static bool debug_by_environment(void)
     return value && *value && strcmp(value, "0") != 0;
 }
 
-static bool has_unknown_options(const struct eddy_loop_opts *o)
-{
-    const char *bytes = (const char *)o;
-
-    for (size_t i = sizeof *o; i < o->abi_size; i++) {
-        if (bytes[i])
-            return true;
-    }
-    return false;
-}
-
 static int check_opts(const struct eddy_loop_opts *o)
 {
     int choices = (o->backend != NULL) + (o->selector != NULL) + (o->backend_class != NULL);
 
-    if (o->abi_size < sizeof *o) /* .error may be behind its end */
-        return -EINVAL;
-    if (has_unknown_options(o))
-        return eddy_error_set(o->error, -E2BIG, "new loop",
-                              "options of a later version that this library does not know");
     if (choices > 1)
         return eddy_error_set(o->error, -EINVAL, "new loop",
                               "at most one of .backend, .selector and .backend_class may be given");
@@ -356,7 +340,9 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
         opts = &defaults;
     if (!ret)
         return -EINVAL;
-    int rc = check_opts(opts);
+    int rc = eddy_opts_check(opts, opts->abi_size, sizeof *opts);
+    if (rc == 0)
+        rc = check_opts(opts);
     if (rc < 0)
         return rc;
     struct eddy_loop *loop = eddy_zalloc(sizeof *loop);

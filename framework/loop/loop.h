@@ -29,8 +29,8 @@ struct eddy_loop {
         *receiving;                  /* whose read callback runs: it is flushed when that returns */
     struct eddy_block *spare_blocks; /* the pool of the write queues */
     struct eddy_block *released, *last_released; /* of write_owned: their release is due */
-    unsigned pooled;                 /* blocks that are there, or will come back */
-    bool corking;                    /* callbacks run: writes are collected */
+    unsigned pooled;                             /* blocks that are there, or will come back */
+    bool corking;                                /* callbacks run: writes are collected */
     bool straight; /* ... and there is nothing to check: the transports' short cuts hold */
     bool debug;
     bool closing; /* eddy_loop_close is at work: counts as closed, unreported */
@@ -56,7 +56,8 @@ struct eddy_loop {
     struct eddy_io **ios;        /* by descriptor: ours, and those watched */
     int ios_room;
     unsigned open_ios; /* `closed` is owed to so many */
-    unsigned lent;     /* callbacks that run inside a call of the user: no run, no close (contract G23) */
+    unsigned
+        lent; /* callbacks that run inside a call of the user: no run, no close (contract G23) */
 
     _Atomic(struct eddy_post *) posts;
     atomic_uint refs;
@@ -166,8 +167,8 @@ void eddy_loop_close_posts(struct eddy_loop *loop, struct eddy_link *ready);
 /* Queues the nodes of the signals that arrived. */
 void eddy_loop_take_signals(struct eddy_loop *loop);
 void eddy_loop_close_signals(struct eddy_loop *loop);
-/* Installs again what a fork has emptied. */
-void eddy_loop_forked_signals(struct eddy_loop *loop);
+/* Installs again what a fork has emptied: -ENOMEM. */
+int eddy_loop_forked_signals(struct eddy_loop *loop);
 /* Has SIGPIPE ignored if it was at default; once per process. */
 void eddy_ignore_sigpipe(void);
 

@@ -254,22 +254,25 @@ void eddy_signal_remove(struct eddy_signal *s)
     enter(&mask);
     uninstall(loop, s->signum_);
     leave(&mask);
+    atomic_fetch_and(&loop->signals, ~bit(s->signum_)); /* not for who is added next */
 }
 
-void eddy_loop_forked_signals(struct eddy_loop *loop)
+int eddy_loop_forked_signals(struct eddy_loop *loop)
 {
     struct eddy_link *l;
     sigset_t mask;
+    int rc = 0;
 
     enter(&mask);
     for (l = loop->signal_nodes.next; l != &loop->signal_nodes; l = l->next) {
         int signum = EDDY_CONTAINER_OF(l, struct eddy_signal, link_)->signum_;
         struct slot *s = slot_of(loop);
 
-        if (!s || !(s->wanted & bit(signum)))
-            install(loop, signum);
+        if (rc == 0 && (!s || !(s->wanted & bit(signum))))
+            rc = install(loop, signum);
     }
     leave(&mask);
+    return rc;
 }
 
 void eddy_loop_take_signals(struct eddy_loop *loop)

@@ -1,4 +1,5 @@
 /* Protocols: classes checked, instances made, attachments begun and ended. */
+#include "framework/base/opts.h"
 #include "framework/transport/transport.h"
 #include <string.h>
 
@@ -25,8 +26,9 @@ int eddy_protocol_class_check(const struct eddy_protocol_class *cls, const char 
 {
     if (!cls)
         return eddy_error_set(e, -EINVAL, op, "%s: no protocol class", op);
-    if (cls->abi_size != sizeof *cls)
-        return eddy_error_set(e, cls->abi_size > sizeof *cls ? -E2BIG : -EINVAL, op,
+    int rc = eddy_opts_check(cls, cls->abi_size, sizeof *cls);
+    if (rc < 0)
+        return eddy_error_set(e, rc, op,
                               "%s: protocol class of another version; "
                               "begin it with EDDY_PROTOCOL_CLASS()",
                               op);

@@ -61,8 +61,37 @@ void queue_release(struct eddy_loop *loop, void (*release)(void *user), void *us
     loop->lent--;
 }
 
+/* The user's function may write: it must not be called before the queue is whole. */
+static void list_released(struct eddy_loop *loop, struct eddy_block *b)
+{
+    b->next = NULL;
+    if (loop->released)
+        loop->last_released->next = b;
+    else
+        loop->released = b;
+    loop->last_released = b;
+}
+
+void queue_run_releases(struct eddy_loop *loop)
+{
+    struct eddy_block *b;
+
+    while ((b = loop->released) != NULL) {
+        void (*release)(void *user) = b->release;
+        void *user = b->user;
+
+        loop->released = b->next;
+        eddy_free(b);
+        queue_release(loop, release, user);
+    }
+}
+
 void queue_free_block(struct eddy_loop *loop, struct eddy_block *b)
 {
+    if (b->release) {
+        list_released(loop, b);
+        return;
+    }
     if (b->pooled) {
         b->start = b->end = b->bytes;
         b->next = loop->spare_blocks;
@@ -77,7 +106,6 @@ void queue_free_block(struct eddy_loop *loop, struct eddy_block *b)
         loop->spare_blocks = b;
         return;
     }
-    queue_release(loop, b->release, b->user);
     eddy_free(b);
 }
 
@@ -115,6 +143,12 @@ int queue_append(struct eddy_transport *t, const char *data, size_t len)
     return 0;
 }
 
+/* Marks a block whose bytes are not behind it. */
+static void release_nothing(void *user)
+{
+    (void)user;
+}
+
 int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
                        void (*release)(void *user), void *user)
 {
@@ -124,7 +158,7 @@ int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
         return -ENOMEM;
     b->start = (char *)(uintptr_t)data; /* only ever read */
     b->end = b->limit = b->start + len;
-    b->release = release;
+    b->release = release ? release : release_nothing;
     b->pooled = false;
     b->user = user;
     add_tail(t, b);
@@ -157,7 +191,7 @@ void queue_consume(struct eddy_transport *t, size_t n)
         t->head = b->next;
         if (!t->head)
             t->tail = NULL;
-        queue_free_block(t->io.loop, b); /* may call in again: the queue is whole */
+        queue_free_block(t->io.loop, b);
     }
 }
 

@@ -193,6 +193,34 @@ int eddy_transport_unread(struct eddy_transport *t, const void *data, size_t len
     return 0;
 }
 
+/* The rest of what was given back, behind what the callback has given back of its part. */
+static void put_back(struct eddy_transport *t, struct unread *u)
+{
+    if (t->state != EDDY_TRANSPORT_OPEN) {
+        eddy_free(u);
+        return;
+    }
+    if (t->flags & T_UNREAD) {
+        struct unread *first = t->pending;
+        struct unread *both = eddy_realloc(first, sizeof *both + first->len + u->len);
+
+        if (!both) {
+            eddy_free(u);
+            eddy_transport_fail(t, -ENOMEM, "unread");
+            return;
+        }
+        memcpy(both->bytes + both->len, u->bytes, u->len);
+        both->len += u->len;
+        eddy_free(u);
+        u = both;
+    }
+    t->pending = u;
+    t->flags |= T_UNREAD;
+    transport_refresh(t);
+    if (!(t->flags & T_READ_PAUSED))
+        transport_defer(t);
+}
+
 /* To a buffered protocol, piece by piece, as far as it has room and wants more. */
 static void copy_to_buffer(struct eddy_transport *t, struct unread *u)
 {
@@ -208,15 +236,16 @@ static void copy_to_buffer(struct eddy_transport *t, struct unread *u)
     memcpy(area, u->bytes, n);
     u->len -= n;
     memmove(u->bytes, u->bytes + n, u->len);
-    if (u->len > 0) {
-        transport_defer(t);
-    } else {
-        t->flags &= (uint16_t)~T_UNREAD;
-        t->pending = NULL;
+    t->flags &= (uint16_t)~T_UNREAD;
+    t->pending = NULL;
+    if (u->len == 0) {
         eddy_free(u);
+        u = NULL;
         transport_refresh(t);
     }
     consume(t, area, n);
+    if (u)
+        put_back(t, u);
 }
 
 void transport_deliver_unread(struct eddy_transport *t)

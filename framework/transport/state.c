@@ -186,12 +186,14 @@ bool eddy_transport_is_closing(const struct eddy_transport *t)
 void eddy_transport_closed(struct eddy_io *io)
 {
     struct eddy_transport *t = (struct eddy_transport *)io;
+    struct eddy_loop *loop = io->loop;
 
     eddy_io_closed(io);
     queue_clear(t);
     eddy_limits_unref(t->limits);
     t->flags &= (uint16_t)~T_IO_OPEN;
     transport_maybe_free(t);
+    queue_settle(loop);
 }
 
 void transport_maybe_free(struct eddy_transport *t)

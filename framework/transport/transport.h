@@ -114,6 +114,13 @@ struct eddy_block *queue_new_tail(struct eddy_transport *t);
 /* Calls it, unless NULL, with no run or close of the loop allowed meanwhile. */
 void queue_release(struct eddy_loop *loop, void (*release)(void *user), void *user);
 void queue_free_block(struct eddy_loop *loop, struct eddy_block *b);
+/* Calls the release functions that are due: wherever the queue is whole again. */
+void queue_run_releases(struct eddy_loop *loop);
+static inline void queue_settle(struct eddy_loop *loop)
+{
+    if (EDDY_UNLIKELY(loop->released))
+        queue_run_releases(loop);
+}
 
 /* The loop's first spare block becomes the only one of an empty queue. */
 static inline void queue_take_spare(struct eddy_transport *t, struct eddy_block *b)
@@ -125,9 +132,9 @@ static inline void queue_take_spare(struct eddy_transport *t, struct eddy_block 
 
 /* The first bytes as pieces. */
 int queue_pieces(const struct eddy_transport *t, struct iovec *iov, int max);
-/* The first n bytes are sent. May call release functions. */
+/* The first n bytes are sent. */
 void queue_consume(struct eddy_transport *t, size_t n);
-/* Drops everything. May call release functions. */
+/* Drops everything. */
 void queue_clear(struct eddy_transport *t);
 /* The only block was sent whole. */
 static inline void queue_sent_single(struct eddy_transport *t, struct eddy_block *b)
@@ -138,6 +145,7 @@ static inline void queue_sent_single(struct eddy_transport *t, struct eddy_block
     t->queued = 0;
     if (EDDY_UNLIKELY(!b->pooled)) {
         queue_free_block(loop, b);
+        queue_settle(loop);
         return;
     }
     b->start = b->end = b->bytes;

@@ -116,14 +116,18 @@ EDDY_COLD void transport_sent_short(struct eddy_transport *t, ssize_t n)
     if (n > 0)
         queue_consume(t, (size_t)n);
     block_what_is_left(t);
+    queue_settle(t->io.loop);
 }
 
 void transport_flush(struct eddy_transport *t)
 {
-    if (EDDY_LIKELY(t->head == t->tail))
+    if (EDDY_LIKELY(t->head == t->tail)) {
         transport_flush_single(t, t->head);
-    else if (send_all(t, NULL, 0) >= 0)
+        return;
+    }
+    if (send_all(t, NULL, 0) >= 0)
         block_what_is_left(t);
+    queue_settle(t->io.loop);
 }
 
 static void cork(struct eddy_transport *t)
@@ -230,6 +234,7 @@ static EDDY_NOINLINE int write_checked(struct eddy_transport *t, const char *dat
 
     if (t->flags & T_BLOCKED)
         check_high(t);
+    queue_settle(t->io.loop);
     return rc;
 }
 
@@ -309,6 +314,7 @@ int eddy_transport_writev(struct eddy_transport *t, const struct iovec *iov, int
         else if (receiving != t)
             cork(t);
     }
+    queue_settle(loop);
     return rc;
 }
 
@@ -386,6 +392,7 @@ void eddy_transport_sent(struct eddy_io *io, ssize_t n)
         return;
     }
     queue_consume(t, (size_t)n);
+    queue_settle(io->loop);
     if (t->state >= EDDY_TRANSPORT_LOST) /* by a release function */
         return;
     if (t->head) {

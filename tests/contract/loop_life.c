@@ -4,7 +4,6 @@
 #include "tests/support/test.h"
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -479,9 +478,7 @@ static void L15_G13_close_unlinks_nodes_for_use_elsewhere(void)
     CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
     raise(SIGUSR1);
     test_run_steps(loop, 2);
-    char expected[40];
-    snprintf(expected, sizeof expected, "h s(%d) t", SIGUSR1);
-    CHECK_TRACE(trace, expected);
+    CHECK_TRACE(trace, "h s(USR1) t");
     end();
 }
 

@@ -28,10 +28,6 @@ static void end(void)
     loop = NULL;
 }
 
-#define USR1 10
-#define USR2 12
-_Static_assert(SIGUSR1 == USR1 && SIGUSR2 == USR2, "the traces below spell Linux's numbers");
-
 static void (*disposition(int signum))(int)
 {
     struct sigaction sa;
@@ -56,12 +52,12 @@ static void L65_a_signal_runs_on_the_loop(void)
     raise(SIGUSR1);
     CHECK_TRACE(trace, "");
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "s(10)");
+    CHECK_TRACE(trace, "s(USR1)");
     test_run_steps(loop, 2);
-    CHECK_TRACE(trace, "s(10)");
+    CHECK_TRACE(trace, "s(USR1)");
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "s(10) s(10)");
+    CHECK_TRACE(trace, "s(USR1) s(USR1)");
     end();
 }
 
@@ -76,7 +72,7 @@ static void L65_L24_signals_run_with_the_batch(void)
     eddy_loop_call_soon(loop, &h.node);
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "h s(10) t");
+    CHECK_TRACE(trace, "h s(USR1) t");
     end();
 }
 
@@ -105,7 +101,7 @@ static void wait_for_signals(void *(*sender)(void *))
         CHECK_INT(eddy_loop_run_forever(loop), 0);
         pthread_join(thread, NULL);
     }
-    CHECK(trace_count(&trace, "s(10)") >= 50);
+    CHECK(trace_count(&trace, "s(USR1)") >= 50);
     end();
 }
 
@@ -153,10 +149,10 @@ static void L67_several_nodes_are_called_in_order_of_adding(void)
     CHECK_INT(eddy_loop_add_signal(loop, &c.node, SIGUSR2), 0);
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "b(10) a(10)");
+    CHECK_TRACE(trace, "b(USR1) a(USR1)");
     raise(SIGUSR2);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "b(10) a(10) c(12)");
+    CHECK_TRACE(trace, "b(USR1) a(USR1) c(USR2)");
     end();
 }
 
@@ -168,7 +164,7 @@ static void L67_arrivals_may_merge_but_none_is_lost(void)
     for (int i = 0; i < 5; i++)
         raise(SIGUSR1);
     test_run_steps(loop, 3);
-    int count = trace_count(&trace, "s(10)");
+    int count = trace_count(&trace, "s(USR1)");
     CHECK(count >= 1 && count <= 5);
     end();
 }
@@ -186,9 +182,9 @@ static void L67_an_arrival_during_the_callback_is_called_for(void)
     CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "s(10)");
+    CHECK_TRACE(trace, "s(USR1)");
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "s(10) s(10)");
+    CHECK_TRACE(trace, "s(USR1) s(USR1)");
     end();
 }
 
@@ -203,12 +199,12 @@ static void L67_several_loops_share_a_signal(void)
     raise(SIGUSR1);
     test_run_steps(other, 1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "b(10) a(10)");
+    CHECK_TRACE(trace, "b(USR1) a(USR1)");
     test_loop_free(other);
     CHECK(disposition(SIGUSR1) != SIG_DFL);
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "b(10) a(10) a(10)");
+    CHECK_TRACE(trace, "b(USR1) a(USR1) a(USR1)");
     end();
     CHECK(disposition(SIGUSR1) == SIG_DFL);
 }
@@ -226,12 +222,13 @@ static void L66_unknown_signals_are_refused(void)
     end();
 }
 
-/* The threads library keeps some for itself. */
 static void L66_reserved_signals_are_refused(void)
 {
     begin();
     struct test_signal s = TEST_SIGNAL(&trace, "s");
-    CHECK_INT(eddy_loop_add_signal(loop, &s.node, 32), -EINVAL);
+#ifdef __GLIBC__
+    CHECK_INT(eddy_loop_add_signal(loop, &s.node, 32), -EINVAL); /* the threads library's */
+#endif
     CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), 0);
     CHECK_INT(eddy_loop_add_signal(loop, &s.node, SIGUSR1), -EALREADY);
     end();
@@ -280,7 +277,7 @@ static void G5_add_signal_without_memory(void)
     }
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "s(10)");
+    CHECK_TRACE(trace, "s(USR1)");
     end();
 }
 
@@ -329,11 +326,11 @@ static void L68_remove_is_idempotent_and_final(void)
     eddy_signal_remove(&a.node);
     eddy_signal_remove(&a.node);
     test_run_steps(loop, 2);
-    CHECK_TRACE(trace, "b(10)");
+    CHECK_TRACE(trace, "b(USR1)");
     CHECK_INT(eddy_loop_add_signal(loop, &a.node, SIGUSR1), 0);
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "b(10) b(10) a(10)");
+    CHECK_TRACE(trace, "b(USR1) b(USR1) a(USR1)");
     end();
 }
 
@@ -351,7 +348,7 @@ static void G14_a_signal_removed_in_its_own_batch_is_not_called(void)
     CHECK_INT(eddy_loop_add_signal(loop, &b.node, SIGUSR1), 0);
     raise(SIGUSR1);
     test_run_steps(loop, 2);
-    CHECK_TRACE(trace, "a(10)");
+    CHECK_TRACE(trace, "a(USR1)");
     end();
 }
 
@@ -370,7 +367,7 @@ static void G14_a_signal_node_may_free_itself(void)
     CHECK_INT(eddy_loop_add_signal(loop, &s->node, SIGUSR1), 0);
     raise(SIGUSR1);
     test_run_steps(loop, 1);
-    CHECK_TRACE(trace, "s(10)");
+    CHECK_TRACE(trace, "s(USR1)");
     CHECK(disposition(SIGUSR1) == SIG_DFL);
     end();
 }

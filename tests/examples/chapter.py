@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
-from lib.programs import check, check_time, main
+from lib.programs import check, check_time, lateness, main
 
 
 def split(lines):
@@ -64,7 +64,7 @@ def two_clients_overlap(examples):
         connected_at = check_server_side(lines, name, count)
         check(check_client_side(program, connected_at, count) == name, "the client", name, "has another name")
     # While the first client still works on its lines the server is done with it.
-    check_time("end of the server", server.ended - server.started, 5.0, start_up)
+    check_time("end of the server", server.ended - server.started, 5.0, late=lateness() + start_up)
 
 
 main(two_clients_overlap)

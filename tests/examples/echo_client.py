@@ -49,15 +49,14 @@ def deadline_while_exchanging(examples):
     sock = accept(listener)
     check(receive_exactly(sock, 3) == b"hi\n", "not the message")
     client.finish(1, r"echo_client: not finished after 0\.3 s: 0 of 3 bytes came back\n")
-    check_time("the deadline", client.ended - client.started, 0.3, 0.5)
-    check(client.ended - client.started >= 0.3, "the deadline came too early")
+    check_time("the deadline", client.ended - client.started, 0.3, late=5)
     sock.close()
     # Also with bytes on their way in both directions.
     client = examples.start("echo_client", "--bytes", "64M", "--port", port, "--timeout", "0.3")
     sock = accept(listener)
     sock.sendall(receive_exactly(sock, 1000))
     client.finish(1, r"echo_client: not finished after 0\.3 s: 1000 of 67108864 bytes came back\n")
-    check(client.ended - client.started >= 0.3, "the deadline came too early")
+    check_time("the deadline", client.ended - client.started, 0.3, late=5)
     sock.close()
     listener.close()
 
@@ -73,7 +72,7 @@ def deadline_while_connecting(examples):
         fillers.append(filler)
     client = examples.start("echo_client", "hi", "--port", port, "--timeout", "0.3")
     client.finish(1, r"echo_client: not connected after 0\.3 s: 0 of 3 bytes came back\n")
-    check(client.ended - client.started >= 0.3, "the deadline came too early")
+    check_time("the deadline", client.ended - client.started, 0.3, late=5)
     for filler in fillers:
         filler.close()
     listener.close()

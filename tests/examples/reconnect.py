@@ -71,8 +71,7 @@ def gives_up(examples):
     for i in range(3):
         check(re.fullmatch(rf"attempt {i + 1} failed: .*refused.*", lines[2 * i]), "line", 2 * i, "of", lines)
         check(lines[2 * i + 1] == "trying again in %.2f s" % (0.1 * 2 ** i), "line", 2 * i + 1, "of", lines)
-    check(client.ended - client.started >= 0.7, "it gave up too early")
-    check_time("giving up", client.ended - client.started, 0.7, client.times[0] - client.started)
+    check_time("giving up", client.ended - client.started, 0.7, late=5)
     nobody.close()
 
 

@@ -1,5 +1,7 @@
 #include "tests/support/nodes.h"
 
+#include <signal.h>
+
 void test_handle_fn(struct eddy_handle *node)
 {
     struct test_handle *h = EDDY_CONTAINER_OF(node, struct test_handle, node);
@@ -37,10 +39,15 @@ void test_watch_fn(struct eddy_watch *node, unsigned events)
         w->then(w);
 }
 
+static const char *signal_name(int signum)
+{
+    return signum == SIGUSR1 ? "USR1" : signum == SIGUSR2 ? "USR2" : "?";
+}
+
 void test_signal_fn(struct eddy_signal *node, int signum)
 {
     struct test_signal *s = EDDY_CONTAINER_OF(node, struct test_signal, node);
-    test_trace(s->trace, "%s(%d)", s->name, signum);
+    test_trace(s->trace, "%s(%s)", s->name, signal_name(signum));
     if (s->then)
         s->then(s);
 }

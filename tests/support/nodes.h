@@ -6,7 +6,7 @@
  *     eddy_loop_call_soon(loop, &a.node);
  *
  * Their tokens: "a" for handles, timers and done callbacks; "a" or "a(ELOOP_CLOSED)" for posts;
- * "a(R)", "a(W)" and "a(RW)" for watches; "a(10)" for signals.
+ * "a(R)", "a(W)" and "a(RW)" for watches; "a(USR1)" for signals.
  */
 #ifndef TESTS_SUPPORT_NODES_H
 #define TESTS_SUPPORT_NODES_H

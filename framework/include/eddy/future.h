@@ -31,9 +31,10 @@ EDDY_API struct eddy_future *eddy_future_ref(struct eddy_future *f);
  */
 EDDY_API void eddy_future_unref(struct eddy_future *f);
 
-/* Complete it. `destroy` (may be NULL) is called with the value when the future is freed; if the
- * call fails the value is still the caller's. EDDY_EINVALID_STATE unless pending; EDDY_ELOOP_CLOSED
- * if the loop is closed and callbacks were dropped for it (the state is set all the same). */
+/* Complete it. `destroy` (may be NULL) is called with the value when the future is freed.
+ * EDDY_EINVALID_STATE unless pending: the value is still the caller's. EDDY_ELOOP_CLOSED if the
+ * loop is closed and callbacks were dropped for it: the state is set, and the value taken, all the
+ * same. */
 EDDY_API int eddy_future_set_result(struct eddy_future *f, void *value,
                                     void (*destroy)(void *value));
 EDDY_API int eddy_future_set_error(struct eddy_future *f, const struct eddy_error *error);
