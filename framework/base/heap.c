@@ -179,7 +179,7 @@ static void take_out_overflow(struct eddy_heap *h, struct eddy_timer *t)
 {
     struct eddy_timer **p = &h->overflow;
 
-    while (*p != t)
+    while (*p != NULL && *p != t)
         p = &(*p)->next_;
     *p = t->next_;
     t->next_ = NULL;

@@ -1,9 +1,11 @@
 /*
- * The timers of a loop: a 4-ary heap with inline times, and an index in each timer, so that both cancelling
- * and moving are O(log n). Equal times leave in the order they came, told by the timer's seq_.
+ * The timers of a loop: a 4-ary heap with inline times, and an index in each timer, so that both
+ * cancelling and moving are O(log n). Equal times leave in the order they came, told by the timer's
+ * seq_.
  *
- * A timer may be due later than its entry says (timer->when_ > the entry's): putting it off costs one
- * store, and the heap moves it when the entry comes up. Idle time-outs live on this (52 -> 13 ns).
+ * A timer may be due later than its entry says (timer->when_ > the entry's): putting it off costs
+ * one store, and the heap moves it when the entry comes up. Idle time-outs live on this (52 -> 13
+ * ns).
  *
  * A timer for which there is no memory goes to an overflow list that is searched each time, so that
  * starting one never fails.

@@ -1,5 +1,5 @@
-/* Objects of one size, cut from larger pieces: connections lie side by side, and cost no header each.
- * Pieces that have become empty are given back, but for one. */
+/* Objects of one size, cut from larger pieces: connections lie side by side, and cost no header
+ * each. Pieces that have become empty are given back, but for one. */
 #ifndef EDDY_BASE_SLAB_H
 #define EDDY_BASE_SLAB_H
 

@@ -392,15 +392,15 @@ void eddy_transport_sent(struct eddy_io *io, ssize_t n)
         return;
     }
     queue_consume(t, (size_t)n);
-    queue_settle(io->loop);
-    if (t->state >= EDDY_TRANSPORT_LOST) /* by a release function */
-        return;
     if (t->head) {
         t->head->stamp = io->loop->now;
     } else {
         t->flags &= (uint16_t)~T_BLOCKED;
         transport_refresh(t);
     }
+    queue_settle(io->loop);
+    if (t->state >= EDDY_TRANSPORT_LOST) /* by a release function */
+        return;
     check_low(t);
     if (t->head || t->state >= EDDY_TRANSPORT_LINGERING)
         return;

@@ -44,7 +44,7 @@ struct side {
     struct actor *actor; /* NULL: gone */
     bool server;
     bool made, lost, failed, ended, detached, accepted;
-    bool blind;    /* does not know its names, nor so its bytes */
+    bool blind;   /* does not know its names, nor so its bytes */
     bool spoiled; /* bytes may be lost: aborted, reset, timed out, detached, or a fault */
     bool closed;  /* by a call of ours */
     bool wrote_eof;
@@ -64,8 +64,9 @@ struct side {
 struct actor {
     struct eddy_protocol base;
     struct side *side;
-    struct actor *next; /* of the world's held ones */
-    bool retired;       /* another has taken over: only fini may come */
+    struct side *before; /* attached anew in its last callback: whose fini is still to come */
+    struct actor *next;  /* of the world's held ones */
+    bool retired;        /* another has taken over: only fini may come */
     bool held;
     bool instance; /* a server's */
     size_t area_size;
@@ -84,6 +85,7 @@ static struct world {
     struct eddy_sim *sim;
     struct eddy_loop *loop;
     struct eddy_server *servers[MAX_SERVERS];
+    struct eddy_future *drained[MAX_SERVERS];
     int ports[MAX_SERVERS];
     const char *hosts[MAX_SERVERS];
     int server_count;
@@ -432,6 +434,8 @@ static void do_limits(struct eddy_transport *t)
 static void do_timeouts(struct side *s, struct eddy_transport *t)
 {
     spoil_both(s);
+    if (chance(100))
+        eddy_transport_set_write_max(t, 1 + (size_t)dice(5000));
     if (chance(500))
         eddy_transport_set_idle_timeout(t, (eddy_nsec)dice((uint64_t)EDDY_SEC(5)));
     else
@@ -439,17 +443,13 @@ static void do_timeouts(struct side *s, struct eddy_transport *t)
     eddy_transport_set_linger(t, chance(300) ? EDDY_OFF : (eddy_nsec)dice((uint64_t)EDDY_SEC(5)));
 }
 
-static void connect_one(void)
+/* < 0: it will not be called. */
+static int connect_actor(struct actor *a, struct side *s)
 {
-    struct side *s = side_new(false);
-    int i = (int)dice((uint64_t)world.server_count), rc;
     bool nobody = world.manner != CLEAN && chance(50);
-    struct actor *a;
+    int i = (int)dice((uint64_t)world.server_count);
 
-    if (s == NULL)
-        return;
-    a = actor_new(s);
-    rc = eddy_create_connection(
+    return eddy_create_connection(
         world.loop, &a->base,
         EDDY_CONNECTION(.host = world.hosts[i], .port = nobody ? 1 : world.ports[i],
                         .timeout = world.manner == CLEAN ? 0 : EDDY_SEC(20),
@@ -457,12 +457,48 @@ static void connect_one(void)
                         .linger = world.manner == CLEAN ? EDDY_SEC(36000) : 0,
                         .write_high = chance(500) ? 1 + (size_t)dice(2000) : 0),
         chance(300) ? &s->future : NULL);
-    if (rc == 0)
+}
+
+static void connect_one(void)
+{
+    struct side *s = side_new(false);
+    struct actor *a;
+
+    if (s == NULL)
+        return;
+    a = actor_new(s);
+    if (connect_actor(a, s) == 0)
         return;
     EXPECT(world.manner == FAULTY || world.draining);
     s->accepted = false;
     s->attachments--;
     actor_free(a);
+}
+
+/* A client attaches itself again, from one of its last callbacks. */
+static bool reconnect(struct actor *a, bool from_fini)
+{
+    struct side *old = a->side, *s;
+
+    if (a->instance || a->held || a->retired || a->before || world.draining || !chance(200))
+        return false;
+    s = side_new(false);
+    if (s == NULL)
+        return false;
+    a->side = s;
+    if (connect_actor(a, s) < 0) {
+        EXPECT(world.manner == FAULTY);
+        a->side = old;
+        s->accepted = false;
+        return false;
+    }
+    tell(old, "connects again as", (uint64_t)(s - world.sides));
+    s->actor = a;
+    s->attachments++;
+    old->actor = NULL;
+    if (!from_fini)
+        a->before = old;
+    return true;
 }
 
 static void do_rough(struct side *s, struct eddy_transport *t)
@@ -719,6 +755,16 @@ static void resume_writing(struct eddy_protocol *p)
     maybe_act(s);
 }
 
+static void check_loss(struct side *s, const struct side *peer, const struct eddy_error *err)
+{
+    if (err == NULL)
+        return;
+    if (world.manner == CLEAN && !s->spoiled && peer && !peer->closed &&
+        err->code != EDDY_ELOOP_CLOSED)
+        COMPLAIN("lost by %s (%s) though the peer has not closed", test_code(err->code), err->text);
+    s->spoiled = true;
+}
+
 static void connection_lost(struct eddy_protocol *p, const struct eddy_error *err)
 {
     struct side *s = side_of(p);
@@ -730,14 +776,10 @@ static void connection_lost(struct eddy_protocol *p, const struct eddy_error *er
     maybe_act(s);
     s->lost = true;
     eddy_timer_cancel(&s->timer);
-    if (err == NULL)
-        return;
-    if (world.manner == CLEAN && !s->spoiled && !(peer && peer->closed) &&
-        err->code != EDDY_ELOOP_CLOSED && peer)
-        COMPLAIN("lost by %s (%s) though the peer has not closed", test_code(err->code), err->text);
-    s->spoiled = true;
+    check_loss(s, peer, err);
+    if (s->actor)
+        reconnect(s->actor, false);
 }
-
 static void connect_failed(struct eddy_protocol *p, const struct eddy_error *err)
 {
     struct side *s = side_of(p);
@@ -746,6 +788,8 @@ static void connect_failed(struct eddy_protocol *p, const struct eddy_error *err
     EXPECT(err && err->code < 0);
     maybe_act(s);
     s->failed = true;
+    if (s->actor)
+        reconnect(s->actor, false);
 }
 
 static void fini(struct eddy_protocol *p)
@@ -754,9 +798,15 @@ static void fini(struct eddy_protocol *p)
 
     EXPECT(p->transport == NULL);
     EXPECT(!a->held);
+    if (a->before) {
+        a->before->finis++;
+        a->before = NULL;
+        return;
+    }
     EXPECT(a->retired || a->side->lost || a->side->failed);
     a->side->finis++;
-    actor_free(a);
+    if (!reconnect(a, true))
+        actor_free(a);
 }
 
 static int init(struct eddy_protocol *p, void *arg)
@@ -900,6 +950,10 @@ static bool all_over(void)
         if (s->accepted && !s->detached && !s->lost && !s->failed)
             return false;
     }
+    for (i = 0; i < world.server_count; i++) {
+        if (world.drained[i] && !eddy_future_is_done(world.drained[i]))
+            return false; /* connections may outlive a protocol that was detached */
+    }
     return world.held == NULL;
 }
 
@@ -943,8 +997,11 @@ static void drain(void)
     while (world.held)
         release_one();
     for (i = 0; i < world.server_count; i++) {
-        if (chance(500))
+        if (chance(300))
             eddy_server_close(world.servers[i]);
+        else if (world.manner != CLEAN && chance(300))
+            eddy_server_drain(world.servers[i], (eddy_nsec)dice((uint64_t)EDDY_SEC(100)),
+                              &world.drained[i]);
     }
 }
 
@@ -1010,8 +1067,12 @@ static void close_world(bool abruptly)
         world.draining = true;
     }
     test_fail_allocation(0);
-    for (i = 0; i < world.server_count; i++)
+    for (i = 0; i < world.server_count; i++) {
+        if (world.drained[i] && world.manner == ROUGH)
+            EXPECT(eddy_future_result(world.drained[i], NULL) == 0);
+        eddy_future_unref(world.drained[i]);
         eddy_server_unref(world.servers[i]);
+    }
     EXPECT(eddy_loop_close(world.loop) == 0);
     for (i = 0; i < world.side_count; i++) {
         if (world.sides[i].future) {

@@ -26,7 +26,7 @@ static int connect_result(struct stage *s)
 
 /* ---- making one ---- */
 
-static void S16_S32_listening_when_the_call_returns(void)
+static void S16_S31_S32_S38_listening_when_the_call_returns(void)
 {
     struct stage s;
     struct eddy_addr a;
@@ -301,6 +301,27 @@ static void S22_an_address_that_is_not_ours_is_skipped(void)
                                  &server),
               -EADDRNOTAVAIL);
     CHECK(strstr(error.text, "could not bind on any address") != NULL);
+    stage_close(&s);
+}
+
+static void S21_a_family_that_the_system_lacks_is_skipped(void)
+{
+    struct stage s;
+    struct eddy_addr a;
+    struct eddy_server *server = NULL;
+    if (!test_is_sim())
+        return; /* this system has both */
+    stage_init(&s);
+    stage_begin(&s);
+    CHECK_INT(eddy_sim_fail(test_sim(s.loop), EDDY_SIM_SOCKET, 1, -EAFNOSUPPORT), 0);
+    CHECK_INT(
+        eddy_create_server(s.loop, &actor_class, EDDY_SERVER(.host = NULL, .arg = &s), &server), 0);
+    REQUIRE(server != NULL);
+    CHECK_INT(count_addresses(server), 1);
+    CHECK_INT(eddy_server_sockname(server, 0, &a), 0);
+    CHECK_INT(a.u.sa.sa_family, AF_INET);
+    eddy_server_close(server);
+    eddy_server_unref(server);
     stage_close(&s);
 }
 
@@ -994,7 +1015,7 @@ static void L60_T9_descriptors_of_servers_and_transports_cannot_be_watched(void)
 }
 
 const struct test_case test_cases[] = {
-    CASE(S16_S32_listening_when_the_call_returns),
+    CASE(S16_S31_S32_S38_listening_when_the_call_returns),
     CASE(S17_G3_G4_bad_options_are_refused),
     CASE(G8_an_unknown_tail_of_options),
     CASE(S18_several_hosts_each_on_a_port_of_its_own),
@@ -1004,6 +1025,7 @@ const struct test_case test_cases[] = {
     CASE(S22_a_port_in_use),
     CASE(S22_a_later_address_in_use_closes_the_earlier_ones),
     CASE(S22_an_address_that_is_not_ours_is_skipped),
+    CASE(S21_a_family_that_the_system_lacks_is_skipped),
     CASE(S20_reuse_port),
     CASE(S20_T36_socket_options),
     CASE(S20_no_reuse_address),

@@ -387,6 +387,17 @@ static void T20_size_counts_what_the_kernel_has_not(void)
     stage_close(&s);
 }
 
+static void T12_R32_no_wakeups_when_the_queue_is_empty_again(void)
+{
+    struct stage s;
+    stage_init(&s);
+    open_full(&s);
+    CHECK(stage_is_quiet(&s)); /* nor while the kernel takes nothing */
+    check_all_arrives(&s);
+    CHECK(stage_is_quiet(&s));
+    stage_close(&s);
+}
+
 /* An echo between two that both stop reading while they may not write. */
 static void pause_peer_of_echo(struct actor *a)
 {
@@ -441,6 +452,7 @@ const struct test_case test_cases[] = {
     CASE(R35_close_in_resume_writing),
     CASE(R35_abort_in_resume_writing),
     CASE(T20_size_counts_what_the_kernel_has_not),
+    CASE(T12_R32_no_wakeups_when_the_queue_is_empty_again),
     CASE(R32_T28_echo_under_backpressure_loses_nothing),
     {NULL, NULL},
 };

@@ -511,6 +511,76 @@ static void T28_a_paused_reader_slows_its_peer(void)
     stage_close(&s);
 }
 
+/* A hang-up that nobody wants to hear of must not wake the loop again and again. */
+static void T28_L56_a_paused_transport_is_quiet_after_its_peer_has_gone(void)
+{
+    struct stage s;
+    int fd;
+    stage_init(&s);
+    s.peer.on[ON_MADE] = do_pause;
+    open_to_raw(&s, &fd);
+    CHECK_INT(raw_send(&s, fd, "abc", 3), 0);
+    raw_close(&s, fd);
+    CHECK(stage_is_quiet(&s));
+    CHECK_TRACE(s.peer.trace, "CM");
+    eddy_transport_resume_reading(s.peer.t);
+    UNTIL(&s, s.peer.count[ON_LOST] == 1);
+    CHECK_TRACE(s.peer.trace, "CM DR(3) ER CL(0)");
+    stage_close(&s);
+}
+
+static void T28_a_paused_transport_is_quiet_after_a_reset(void)
+{
+    struct stage s;
+    int fd;
+    stage_init(&s);
+    s.peer.on[ON_MADE] = do_pause;
+    open_to_raw(&s, &fd);
+    raw_reset(&s, fd);
+    CHECK(stage_is_quiet(&s));
+    if (s.peer.t)
+        eddy_transport_resume_reading(s.peer.t);
+    UNTIL(&s, s.peer.count[ON_LOST] == 1);
+    CHECK_TRACE(s.peer.trace, "CM CL(ECONNRESET)");
+    stage_close(&s);
+}
+
+static void R21_a_half_closed_transport_is_quiet(void)
+{
+    struct stage s;
+    int fd;
+    stage_init(&s);
+    s.peer.keep_open = true;
+    open_to_raw(&s, &fd);
+    raw_shutdown(&s, fd);
+    UNTIL(&s, s.peer.count[ON_EOF] == 1);
+    CHECK(stage_is_quiet(&s));
+    CHECK_INT(eddy_transport_write_eof(s.peer.t), 0);
+    CHECK(stage_is_quiet(&s)); /* now both directions have ended */
+    raw_close(&s, fd);
+    stage_close(&s);
+}
+
+static void T5_a_closing_transport_is_quiet_after_its_peer_has_ended(void)
+{
+    struct stage s;
+    size_t got;
+    int fd;
+    stage_init(&s);
+    s.peer.out_key = 3;
+    open_to_raw(&s, &fd);
+    size_t len = actor_fill(&s.peer);
+    eddy_transport_close(s.peer.t);
+    raw_shutdown(&s, fd);
+    CHECK(stage_is_quiet(&s));
+    CHECK_INT(raw_drain(&s, fd, 3, &got), 0);
+    CHECK_INT(got, len);
+    UNTIL(&s, s.peer.count[ON_LOST] == 1);
+    CHECK_INT(s.peer.code, 0);
+    raw_close(&s, fd);
+    stage_close(&s);
+}
+
 /* ---- unread ---- */
 
 /* Takes two bytes at a time and gives the rest back. */
@@ -778,6 +848,10 @@ const struct test_case test_cases[] = {
     CASE(T6_aborting_another_connection_whose_event_is_queued),
     CASE(G15_detaching_another_connection_whose_event_is_queued),
     CASE(T28_a_paused_reader_slows_its_peer),
+    CASE(T28_L56_a_paused_transport_is_quiet_after_its_peer_has_gone),
+    CASE(T28_a_paused_transport_is_quiet_after_a_reset),
+    CASE(R21_a_half_closed_transport_is_quiet),
+    CASE(T5_a_closing_transport_is_quiet_after_its_peer_has_ended),
     CASE(R40_unread_comes_again_from_the_loop),
     CASE(R40_unread_comes_before_newer_bytes_and_eof),
     CASE(R40_unread_waits_for_resume_reading),

@@ -231,6 +231,8 @@ void exchange_run(struct exchange *x)
         x->ended = true;
     }
     eddy_server_unref(x->listener);
+    if (x->inspect)
+        x->inspect(x);
     test_loop_free(x->loop);
 }
 

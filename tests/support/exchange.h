@@ -20,6 +20,7 @@ struct exchange_side {
 struct exchange {
     /* given */
     void (*prepare)(struct exchange *x); /* the loop stands, nothing else does; may be NULL */
+    void (*inspect)(struct exchange *x); /* the loop stands still; may be NULL */
     void *user;
 
     /* what happened */

@@ -165,6 +165,14 @@ void stage_settle(struct stage *s)
         test_run_steps(s->loop, 10);
 }
 
+bool stage_is_quiet(struct stage *s)
+{
+    stage_settle(s);
+    eddy_nsec begin = eddy_loop_time(s->loop);
+    CHECK_INT(eddy_loop_run_once(s->loop, EDDY_MSEC(20)), 0);
+    return eddy_loop_time(s->loop) - begin >= EDDY_MSEC(20);
+}
+
 int stage_descriptors(const struct stage *s)
 {
     struct eddy_sim_stats stats;

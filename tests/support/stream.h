@@ -183,6 +183,8 @@ void stage_settle(struct stage *s);
 /* Runs the loop for so long by its clock. For the virtual one, or short. */
 void stage_run_for(struct stage *s, eddy_nsec span);
 
+/* True if nothing wakes the loop, which has nothing to do. */
+bool stage_is_quiet(struct stage *s);
 /* How many descriptors are open, on the kernel or the simulated one. */
 int stage_descriptors(const struct stage *s);
 

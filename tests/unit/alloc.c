@@ -12,7 +12,7 @@ static void *own_alloc(void *user, size_t size)
     CHECK(user == &counts);
     CHECK(size > 0);
     counts.allocs++;
-    return malloc(size);
+    return malloc(size + 1);
 }
 
 static void *own_realloc(void *user, void *ptr, size_t size)
@@ -21,7 +21,7 @@ static void *own_realloc(void *user, void *ptr, size_t size)
     CHECK(ptr != NULL);
     CHECK(size > 0);
     counts.reallocs++;
-    return realloc(ptr, size);
+    return realloc(ptr, size + 1);
 }
 
 static void own_free(void *user, void *ptr)

@@ -106,7 +106,7 @@ static int collect(struct sim_selector *s, struct eddy_selector_event *events, i
         if (s->table[fd].events == 0)
             continue;
         ready = eddy_sim_ready(s->sim, fd) & s->table[fd].events;
-        if (ready == 0 && rough && eddy_sim_chance(s->sim, s->sim->opts.spurious_ready)) {
+        if (ready == 0 && rough && eddy_sim_random(s->sim, 2) == 0) {
             ready = s->table[fd].events;
             s->sim->stats.spurious++;
         }
@@ -127,7 +127,7 @@ static int selector_wait(struct eddy_selector *base, eddy_nsec timeout,
     struct sim_selector *s = self(base);
     struct eddy_sim *sim = s->sim;
     eddy_nsec until = eddy_sim_after(sim, timeout);
-    bool rough = true;
+    bool rough = eddy_sim_chance(sim, sim->opts.spurious_ready);
     int n, r = eddy_sim_called(sim, EDDY_SIM_SELECT_WAIT);
 
     if (r < 0)

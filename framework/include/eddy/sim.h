@@ -60,7 +60,7 @@ struct eddy_sim_opts {
     unsigned short_reads;     /* recv gives less than there is */
     unsigned short_writes;    /* send takes less than there is room for */
     unsigned spurious_eagain; /* recv, send and accept say -EAGAIN for no reason */
-    unsigned spurious_ready;  /* the selector reports a descriptor that is not ready */
+    unsigned spurious_ready;  /* a wait also reports descriptors that are not ready */
     unsigned shuffle;         /* the events of one wait come in any order */
     unsigned connect_at_once; /* connect succeeds or fails inside the call */
     unsigned abort_accepted;  /* accept of a connection reset meanwhile: -ECONNABORTED */
