@@ -1,4 +1,4 @@
-# Registering tests. What a test needs is written in its own first five lines, so that adding a test is adding a file:
+# Registering tests. What a test needs is written in its own first twenty lines, so that adding a test is adding a file:
 #
 #     backends: select poll epoll sim    once per backend: EDDY_TEST_BACKEND is set (scripts: --backend)
 #     timeout: 120                       seconds, in place of 60
@@ -13,10 +13,10 @@ set(EDDY_TEST_TIMEOUT_FACTOR 1 CACHE STRING "What each test's time-out is multip
 # Sets PREFIX_backends, _timeout, _labels, _serial and _smoke from the head of FILE.
 function(eddy_read_marks prefix file)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
-    file(READ ${file} text LIMIT 1000)
+    file(READ ${file} text LIMIT 2000)
     string(REPLACE ";" "," text "${text}")
-    set(line "[^\n]*\n?")
-    string(REGEX MATCH "^${line}${line}${line}${line}${line}" head "${text}")
+    string(REPEAT "[^\n]*\n?" 20 twenty_lines)
+    string(REGEX MATCH "^${twenty_lines}" head "${text}")
     foreach(mark backends labels timeout)
         set(value "")
         if(head MATCHES "(/\\*|#) ${mark}: *([a-z0-9_ -]+)")

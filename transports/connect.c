@@ -311,6 +311,19 @@ static void free_unused(struct connecting *c)
     eddy_free(c);
 }
 
+/* It may be the local address that was refused. */
+static int refused_at_once(struct eddy_error *e, int code, const struct eddy_addr *to,
+                           const struct eddy_addr *local)
+{
+    char text[EDDY_ADDR_TEXT], from[EDDY_ADDR_TEXT];
+
+    eddy_addr_format(to, text, sizeof text);
+    if (local->len)
+        return eddy_error_set(e, code, "connect", "connect to %s from %s: %s", text,
+                              eddy_addr_format(local, from, sizeof from), eddy_strerror(code));
+    return eddy_error_set(e, code, "connect", "connect to %s: %s", text, eddy_strerror(code));
+}
+
 /* 0; < 0 only for what the caller can do something about: the network's answers come by the loop.
  */
 static int start(struct connecting *c, const struct eddy_connection_opts *o,
@@ -321,27 +334,24 @@ static int start(struct connecting *c, const struct eddy_connection_opts *o,
     int rc;
 
     if (o->use_sock) {
-        rc = eddy_fdstream_attach(t, o->sock, NULL);
+        rc = sys->cls->adopt(sys, o->sock);
+        if (rc == 0)
+            rc = eddy_fdstream_attach(t, o->sock, NULL);
         if (rc < 0)
             return eddy_error_set(o->error, rc, "connect", "create_connection: .sock %d: %s",
                                   o->sock, eddy_strerror(rc));
-        sys->cls->adopt(sys, o->sock);
         eddy_fdstream_nodelay(c->loop, o->sock);
         eddy_loop_call_soon(c->loop, &c->later);
     } else {
-        char text[EDDY_ADDR_TEXT];
-
         c->to = *to;
         eddy_transport_set_peername(t, to);
         rc = eddy_io_connect(&t->io, to, local->len ? local : NULL);
         if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS)
-            return eddy_error_set(o->error, rc, "connect", "connect to %s: %s",
-                                  eddy_addr_format(to, text, sizeof text), eddy_strerror(rc));
+            return refused_at_once(o->error, rc, to, local);
         if (rc < 0) {
             struct eddy_error e;
 
-            eddy_error_set(&e, rc, "connect", "connect to %s: %s",
-                           eddy_addr_format(to, text, sizeof text), eddy_strerror(rc));
+            refused_at_once(&e, rc, to, local);
             fail_later(c, &e);
             return 0;
         }

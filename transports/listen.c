@@ -36,6 +36,7 @@ static struct listener *new_listener(struct eddy_server *server, struct eddy_loo
     l->io.cls = &listener_io;
     l->io.loop = loop;
     l->io.kind = EDDY_IO_LISTENER;
+    l->io.flags = EDDY_IO_OWNBUF;
     l->io.fd = fd;
     l->server = server;
     return l;
@@ -167,14 +168,15 @@ static int open_sock(struct eddy_server *server, struct eddy_loop *loop,
                      const struct eddy_server_opts *o, struct listener **ret)
 {
     struct eddy_sys *sys = loop->sys;
+    int rc = sys->cls->adopt(sys, o->sock);
 
-    *ret = new_listener(server, loop, o->sock);
-    if (*ret) {
-        sys->cls->adopt(sys, o->sock);
+    if (rc == 0 && (*ret = new_listener(server, loop, o->sock)) != NULL)
         return 0;
-    }
     sys->cls->close(sys, o->sock);
-    return eddy_error_set(o->error, -ENOMEM, "bind", "no memory for a listener");
+    if (rc == 0)
+        rc = -ENOMEM;
+    return eddy_error_set(o->error, rc, "bind", "listen on .sock %d: %s", o->sock,
+                          eddy_strerror(rc));
 }
 
 static int open_addresses(struct eddy_server *server, struct eddy_loop *loop,
@@ -248,13 +250,19 @@ void eddy_listener_watch(struct listener *l, bool on)
         b->cls->read_stop(b, &l->io);
 }
 
+void eddy_listener_release(struct listener *l)
+{
+    l->io.fd = -1;
+}
+
 void eddy_listener_close(struct listener *l, struct eddy_loop *loop)
 {
     if (l->listening) {
         l->listening = false;
         eddy_io_close(&l->io);
     } else {
-        loop->sys->cls->close(loop->sys, l->io.fd);
+        if (l->io.fd >= 0)
+            loop->sys->cls->close(loop->sys, l->io.fd);
         eddy_free(l);
     }
 }

@@ -20,6 +20,8 @@ int eddy_listeners_open(struct eddy_server *server, struct eddy_loop *loop,
 /* listen(2) and attach to the loop. */
 int eddy_listener_start(struct listener *l, struct eddy_loop *loop, int backlog);
 void eddy_listener_watch(struct listener *l, bool on);
+/* Not listening: its descriptor is the caller's again. */
+void eddy_listener_release(struct listener *l);
 /* l is freed, now or when the backend is done with it. */
 void eddy_listener_close(struct listener *l, struct eddy_loop *loop);
 

@@ -26,7 +26,8 @@ static void on_drained(struct eddy_done *d, struct eddy_future *f)
 static void end(struct program *me)
 {
     if (me->drain) {
-        eddy_server_abort_clients(me->server, NULL);
+        eddy_server_abort_clients(me->server,
+                                  EDDY_ERROR(-ECANCELED, "the server was told to end at once"));
         return;
     }
     if (eddy_server_drain(me->server, me->drain_timeout, &me->drain) == 0 &&
@@ -84,18 +85,41 @@ static void clean_up(struct program *me)
     eddy_loop_unref(me->loop);
 }
 
+/* Those that no other call looks at; answers as eddy_serve does. */
+static int check_options(const struct eddy_server_opts *o)
+{
+    const char *why;
+    int rc = o->loop ? eddy_opts_check(o->loop, o->loop->abi_size, sizeof *o->loop) : 0;
+
+    if (rc < 0) {
+        why = "serve: .loop is of another version; use EDDY_LOOP()";
+    } else if (o->drain_timeout < 0) {
+        rc = -EINVAL;
+        why = "serve: .drain_timeout is negative";
+    } else {
+        return 0;
+    }
+    eddy_log_text(EDDY_LOG_ERROR, "server", why);
+    return eddy_error_set(o->error, rc, "serve", "%s", why);
+}
+
 int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_opts *opts)
 {
     struct eddy_error error = {.code = 0};
 
     int rc = opts ? eddy_opts_check(opts, opts->abi_size, sizeof *opts) : -EINVAL;
-    if (rc == 0 && opts->drain_timeout < 0)
-        rc = -EINVAL;
+    if (rc < 0) {
+        eddy_log_text(EDDY_LOG_ERROR, "server",
+                      "serve: no options, or of another version; use EDDY_SERVER()");
+        return rc;
+    }
+    rc = check_options(opts);
     if (rc < 0)
         return rc;
     struct eddy_server_opts o = *opts;
     o.abi_size = sizeof o;
     struct eddy_loop_opts lo = opts->loop ? *opts->loop : *EDDY_LOOP(.backend = NULL);
+    lo.abi_size = sizeof lo;
     struct program me = {
         .interrupt.fn = on_interrupt,
         .terminate.fn = on_terminate,

@@ -145,7 +145,7 @@ static const struct eddy_owner_class owner_class = {
 static void refuse(struct eddy_server *s, struct eddy_transport *t, int code)
 {
     if (s->loop->debug)
-        problem(s, code, "accept", "Error on transport creation for incoming connection");
+        problem(s, code, "init", "Error on transport creation for incoming connection");
     connection_ended(&s->owner, t);
     eddy_io_close(&t->io);
 }
@@ -251,6 +251,7 @@ static void try_complete(struct eddy_server *s)
     if (!s->closed || s->count > 0)
         return;
     eddy_timer_cancel(&s->drain_end);
+    eddy_handle_cancel(&s->asking); /* there is nobody left to ask, and s may go */
     complete_waiters(s);
 }
 
@@ -524,6 +525,8 @@ int eddy_create_server(struct eddy_loop *loop, const struct eddy_protocol_class 
         rc = eddy_server_start_serving(s);
         if (rc < 0) {
             eddy_error_set(o->error, rc, "listen", "listen: %s", eddy_strerror(rc));
+            if (o->use_sock && rc == -EINVAL) /* contract G29 */
+                eddy_listener_release(s->listeners);
             eddy_server_close(s);
         }
     }

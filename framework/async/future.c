@@ -57,7 +57,10 @@ void eddy_future_unref(struct eddy_future *f)
         return;
     if (f->state == FAILED && !f->looked_at) {
         f->refs = 1; /* while it is looked at */
+        f->looked_at = true;
         report_unseen_error(f);
+        if (--f->refs > 0) /* somebody has kept it */
+            return;
     }
     while (!eddy_list_empty(&f->callbacks))
         eddy_future_remove_done_callback(

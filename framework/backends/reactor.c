@@ -71,11 +71,20 @@ static unsigned interest(const struct eddy_io *io)
     return io->flags & EDDY_IO_CONNECTING ? (unsigned)EDDY_WRITE : io->want;
 }
 
+/* In a forked child the kernel's object is the parent's until it is made anew. */
+static bool is_parents(const struct reactor *r)
+{
+    return r->selector->cls->forked && r->base.loop->fork_generation != eddy_fork_generation();
+}
+
 static int tell_selector(struct reactor *r, struct eddy_io *io, unsigned now)
 {
+    int rc = 0;
+
     if (now == io->armed)
         return 0;
-    int rc = r->selector->cls->set(r->selector, io->fd, cookie_of(io), io->armed, now);
+    if (!is_parents(r))
+        rc = r->selector->cls->set(r->selector, io->fd, cookie_of(io), io->armed, now);
     if (rc == 0 || now == 0)
         io->armed = (uint8_t)now;
     return rc;
@@ -122,7 +131,7 @@ static void accept_some(struct reactor *r, struct eddy_io *io)
     uint64_t most = io->backend_word;
     struct eddy_addr peer;
 
-    while (most-- > 0 && (io->want & EDDY_READ)) {
+    while (most-- > 0 && (io->want & EDDY_READ) && !r->base.loop->abandoned) {
         int fd = r->sys->cls->accept(r->sys, io->fd, &peer);
 
         if (fd == -EAGAIN)
@@ -253,12 +262,11 @@ static EDDY_NOINLINE void serve_other(struct reactor *r, const struct eddy_selec
 
     if (e->events & io->want & EDDY_READ)
         serve_read(r, io);
-    if (e->events & EDDY_WRITE & interest(io))
+    if ((e->events & EDDY_WRITE & interest(io)) && !r->base.loop->abandoned)
         serve_write(r, io);
 }
 
-/* No frame below refers to any io: those that are closed go. */
-static EDDY_NOINLINE void quiet_point(struct reactor *r)
+static void forget_wishes_of_closing(struct reactor *r)
 {
     struct eddy_io **at = &r->dirty, *io;
 
@@ -268,34 +276,44 @@ static EDDY_NOINLINE void quiet_point(struct reactor *r)
         else
             at = &io->dirty_next;
     }
+}
+
+/* No frame below refers to any io: those that are closed go. Their `closed` may close others. */
+static EDDY_NOINLINE void quiet_point(struct reactor *r)
+{
+    struct eddy_io *io, *next;
+
     while ((io = r->closing) != NULL) {
-        r->closing = (struct eddy_io *)(uintptr_t)io->backend_word;
-        io->cls->closed(io);
+        r->closing = NULL;
+        forget_wishes_of_closing(r);
+        for (; io; io = next) {
+            next = (struct eddy_io *)(uintptr_t)io->backend_word;
+            io->cls->closed(io);
+        }
     }
 }
 
 static void reactor_dispatch(struct eddy_backend *b)
 {
     struct reactor *r = (struct reactor *)b;
+    const struct eddy_selector_event *e = r->events, *end = e + r->count;
+    const bool *abandoned = &b->loop->abandoned;
     struct eddy_io *io;
 
-    const struct eddy_selector_event *e = r->events, *end = e + r->count;
-
     r->count = 0;
-    for (; e < end; e++) {
+    for (; e < end && EDDY_LIKELY(!*abandoned); e++) {
         io = (struct eddy_io *)(uintptr_t)e->cookie;
         if (EDDY_LIKELY(e->events == EDDY_READ && !(e->cookie & BORROWED) &&
-                        (io->want & EDDY_READ) && io->kind == EDDY_IO_STREAM &&
-                        !(io->flags & EDDY_IO_OWNBUF)))
+                        (io->want & EDDY_READ) && !(io->flags & EDDY_IO_OWNBUF)))
             serve_stream(r, io);
         else
             serve_other(r, e);
     }
-    while ((io = r->refused) != NULL) {
+    while ((io = r->refused) != NULL && !*abandoned) {
         r->refused = io->dirty_next;
         serve_refused(r, io);
     }
-    if (r->closing)
+    if (r->closing && !*abandoned)
         quiet_point(r);
 }
 
@@ -333,6 +351,13 @@ static int reactor_fileno(struct eddy_backend *b)
     struct reactor *r = (struct reactor *)b;
 
     return r->selector->cls->fileno ? r->selector->cls->fileno(r->selector) : EDDY_ENOT_SUPPORTED;
+}
+
+static bool reactor_busy(struct eddy_backend *b)
+{
+    struct reactor *r = (struct reactor *)b;
+
+    return r->dirty || r->closing || r->refused;
 }
 
 static int fits(struct reactor *r, eddy_fd fd)
@@ -506,6 +531,21 @@ static void close_waker(struct reactor *r)
     r->waker_fds[0] = r->waker_fds[1] = -1;
 }
 
+/* The selector is empty now. A watch is told at once, as ever; if that fails it may be tried again.
+ */
+static int arm_anew(struct reactor *r, struct eddy_io *io)
+{
+    unsigned armed = io->armed;
+    int rc = 0;
+
+    io->armed = 0;
+    if (io->kind != EDDY_IO_WATCH)
+        mark_dirty(r, io);
+    else if ((rc = tell_selector(r, io, armed)) < 0)
+        io->armed = (uint8_t)armed;
+    return rc;
+}
+
 static int reactor_forked(struct eddy_backend *b)
 {
     struct reactor *r = (struct reactor *)b;
@@ -519,18 +559,9 @@ static int reactor_forked(struct eddy_backend *b)
         r->selector->cls->set(r->selector, r->waker_fds[0], WAKER_COOKIE, EDDY_READ, 0);
     close_waker(r);
     rc = open_waker(r);
-    for (int fd = 0; anew && fd < loop->ios_room; fd++) {
-        struct eddy_io *io = loop->ios[fd];
-        unsigned armed;
-
-        if (!io || io == &r->waker)
-            continue;
-        armed = io->armed;
-        io->armed = 0;
-        if (io->kind == EDDY_IO_WATCH)
-            tell_selector(r, io, armed);
-        else
-            mark_dirty(r, io);
+    for (int fd = 0; anew && rc == 0 && fd < loop->ios_room; fd++) {
+        if (loop->ios[fd] && loop->ios[fd] != &r->waker)
+            rc = arm_anew(r, loop->ios[fd]);
     }
     return rc;
 }
@@ -553,6 +584,7 @@ static const struct eddy_backend_class reactor_class = {
     .wake = reactor_wake,
     .forked = reactor_forked,
     .fileno = reactor_fileno,
+    .busy = reactor_busy,
     .attach = reactor_attach,
     .connect = reactor_connect,
     .cancel = reactor_cancel,

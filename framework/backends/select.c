@@ -87,25 +87,36 @@ static int select_set(struct eddy_selector *s, eddy_fd fd, uint64_t cookie, unsi
 }
 
 /* A descriptor closed behind our back fails the whole call. It is reported as ready instead, as
- * poll does: its owner finds out when it uses it. */
-static int find_closed(struct select_selector *p, fd_set *ret_read, fd_set *ret_write)
+ * poll does, beside what is ready of the others: its owner finds out when it uses it. */
+static int look_beside_closed(struct select_selector *p, fd_set *ret_read, fd_set *ret_write)
 {
-    int left = 0;
+    const struct timespec now = {0, 0};
+    fd_set closed;
+    int r;
 
-    FD_ZERO(ret_read);
-    FD_ZERO(ret_write);
+    FD_ZERO(&closed);
+    *ret_read = p->read;
+    *ret_write = p->write;
     for (int fd = 0; fd < p->end; fd++) {
-        unsigned events = registered(p, fd);
-
-        if (events == 0 || fcntl(fd, F_GETFD) >= 0)
+        if (registered(p, fd) == 0 || fcntl(fd, F_GETFD) >= 0)
             continue;
-        if ((events & EDDY_READ) != 0)
-            FD_SET(fd, ret_read);
-        if ((events & EDDY_WRITE) != 0)
-            FD_SET(fd, ret_write);
-        left++;
+        FD_SET(fd, &closed);
+        FD_CLR(fd, ret_read);
+        FD_CLR(fd, ret_write);
     }
-    return left;
+    r = pselect(p->end, ret_read, ret_write, NULL, &now, NULL);
+    if (r < 0)
+        return r;
+    for (int fd = 0; fd < p->end; fd++) {
+        if (!FD_ISSET(fd, &closed))
+            continue;
+        if (FD_ISSET(fd, &p->read))
+            FD_SET(fd, ret_read);
+        if (FD_ISSET(fd, &p->write))
+            FD_SET(fd, ret_write);
+        r++;
+    }
+    return r;
 }
 
 static int select_wait(struct eddy_selector *s, eddy_nsec timeout,
@@ -119,8 +130,8 @@ static int select_wait(struct eddy_selector *s, eddy_nsec timeout,
     int n = 0;
 
     if (r < 0 && errno == EBADF)
-        r = find_closed(p, &read, &write);
-    else if (r < 0)
+        r = look_beside_closed(p, &read, &write);
+    if (r < 0)
         return errno == EINTR ? 0 : -errno;
     if (r == 0)
         return 0;

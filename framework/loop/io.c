@@ -1,6 +1,7 @@
 /* Endpoints, and the table that knows them by descriptor. */
 #include "framework/base/alloc.h"
 #include "framework/loop/loop.h"
+#include <limits.h>
 #include <string.h>
 
 int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd)
@@ -8,8 +9,11 @@ int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd)
     if (fd < loop->ios_room)
         return 0;
     int room = loop->ios_room ? loop->ios_room : 64;
-    while (room <= fd)
-        room = room > INT32_MAX / 2 ? INT32_MAX : room * 2;
+    while (room <= fd) {
+        if (room > INT_MAX / 2)
+            return -ENOMEM;
+        room *= 2;
+    }
     struct eddy_io **grown = eddy_realloc(loop->ios, (size_t)room * sizeof *grown);
     if (!grown)
         return -ENOMEM;
@@ -17,6 +21,18 @@ int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd)
     loop->ios = grown;
     loop->ios_room = room;
     return 0;
+}
+
+/* The descriptor is io's now. A watch that is still there was not removed before its descriptor was
+ * closed: what the selector knows of it must not stand in the way. */
+static void enter(struct eddy_io *io)
+{
+    struct eddy_loop *loop = io->loop;
+    struct eddy_io *shell = loop->ios[io->fd];
+
+    if (shell)
+        loop->backend->cls->watch(loop->backend, shell, 0);
+    loop->ios[io->fd] = io;
 }
 
 int eddy_io_attach(struct eddy_io *io, eddy_fd fd)
@@ -28,8 +44,8 @@ int eddy_io_attach(struct eddy_io *io, eddy_fd fd)
         rc = loop->backend->cls->attach(loop->backend, io, fd);
     if (rc < 0)
         return rc;
-    loop->ios[fd] = io;
     loop->open_ios++;
+    enter(io);
     return 0;
 }
 
@@ -42,7 +58,7 @@ int eddy_io_connect(struct eddy_io *io, const struct eddy_addr *to, const struct
         return rc;
     loop->open_ios++;
     if (eddy_loop_reserve_fd(loop, io->fd) == 0) /* the reactor has seen to it */
-        loop->ios[io->fd] = io;
+        enter(io);
     return 0;
 }
 

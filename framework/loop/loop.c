@@ -19,9 +19,20 @@ static _Thread_local struct eddy_loop *running_loop;
 
 static unsigned fork_generation;
 
+/* If the child returns from the callback it was forked in, it must leave the rest of the iteration,
+ * and the bytes not sent yet, to the parent. */
+static void abandon(struct eddy_loop *loop)
+{
+    loop->abandoned = true;
+    if (loop->receiving)
+        transport_leave_straight_line(loop->receiving);
+}
+
 static void after_fork_in_child(void)
 {
     fork_generation++;
+    if (running_loop)
+        abandon(running_loop);
     running_loop = NULL;
 }
 
@@ -35,6 +46,19 @@ unsigned eddy_fork_generation(void)
     return fork_generation;
 }
 
+/* From here on the loop is this process's, unless that fails. */
+static int renew_backend(struct eddy_loop *loop)
+{
+    unsigned before = loop->fork_generation;
+
+    loop->fork_generation = fork_generation;
+    loop->abandoned = false;
+    int rc = loop->backend->cls->forked(loop->backend);
+    if (rc < 0)
+        loop->fork_generation = before;
+    return rc;
+}
+
 int eddy_loop_forked(struct eddy_loop *loop)
 {
     if (!loop)
@@ -45,11 +69,10 @@ int eddy_loop_forked(struct eddy_loop *loop)
         return 0;
     if (loop->running) /* the fork was made in a callback, whose run is below us */
         return EDDY_EINVALID_STATE;
-    int rc = loop->backend->cls->forked(loop->backend);
-    if (rc < 0)
-        return rc;
-    loop->fork_generation = fork_generation;
-    return eddy_loop_forked_signals(loop);
+    int rc = renew_backend(loop);
+    if (rc == 0)
+        rc = eddy_loop_forked_signals(loop);
+    return rc;
 }
 
 /* ---- problems and the log ---- */
@@ -158,7 +181,7 @@ static void run_batch(struct eddy_loop *loop)
 
     eddy_list_init(&batch);
     eddy_list_splice(&batch, &loop->ready);
-    while ((l = eddy_list_pop(&batch)) != NULL) {
+    while (EDDY_LIKELY(!loop->abandoned) && (l = eddy_list_pop(&batch)) != NULL) {
         struct eddy_handle *h = EDDY_CONTAINER_OF(l, struct eddy_handle, link_);
         const char *site = h->site_;
         eddy_nsec begin = eddy_callback_begin(loop);
@@ -166,13 +189,18 @@ static void run_batch(struct eddy_loop *loop)
         h->fn(h); /* h may be gone */
         eddy_callback_end(loop, begin, "handle", site);
     }
+    if (EDDY_LIKELY(eddy_list_empty(&batch)))
+        return;
+    eddy_list_splice(&batch, &loop->ready); /* abandoned: they keep their place */
+    eddy_list_splice(&loop->ready, &batch);
 }
 
 static void run_timers(struct eddy_loop *loop, eddy_nsec now, uint64_t seq_cut)
 {
     struct eddy_timer *t;
 
-    while ((t = eddy_heap_pop(&loop->timers, now, seq_cut)) != NULL) {
+    while (EDDY_LIKELY(!loop->abandoned) &&
+           (t = eddy_heap_pop(&loop->timers, now, seq_cut)) != NULL) {
         const char *site = t->site_;
         eddy_nsec begin = eddy_callback_begin(loop);
 
@@ -183,11 +211,11 @@ static void run_timers(struct eddy_loop *loop, eddy_nsec now, uint64_t seq_cut)
 
 static void end_phase(struct eddy_loop *loop)
 {
-    if (loop->corked)
+    if (loop->corked && EDDY_LIKELY(!loop->abandoned))
         eddy_transports_uncork(loop);
 }
 
-eddy_nsec eddy_loop_timeout(struct eddy_loop *loop)
+static eddy_nsec next_timeout(struct eddy_loop *loop)
 {
     if (!eddy_list_empty(&loop->ready) || loop->stop || loop->posts || loop->signals)
         return 0;
@@ -200,10 +228,18 @@ eddy_nsec eddy_loop_timeout(struct eddy_loop *loop)
     return next - now > LONGEST_WAIT ? LONGEST_WAIT : next - now;
 }
 
+/* Who sleeps on our descriptor must not do so before the kernel has been told what we want. */
+eddy_nsec eddy_loop_timeout(struct eddy_loop *loop)
+{
+    struct eddy_backend *b = loop->backend;
+
+    return b->cls->busy && b->cls->busy(b) ? 0 : next_timeout(loop);
+}
+
 static int iterate(struct eddy_loop *loop, eddy_nsec longest)
 {
     struct eddy_backend *b = loop->backend;
-    eddy_nsec timeout = eddy_loop_timeout(loop);
+    eddy_nsec timeout = next_timeout(loop);
     int rc = b->cls->wait(b, timeout < longest ? timeout : longest);
 
     if (rc < 0)
@@ -219,7 +255,8 @@ static int iterate(struct eddy_loop *loop, eddy_nsec longest)
     loop->straight = !loop->debug;
     run_batch(loop);
     end_phase(loop);
-    b->cls->dispatch(b);
+    if (EDDY_LIKELY(!loop->abandoned))
+        b->cls->dispatch(b);
     end_phase(loop);
     run_timers(loop, now, seq_cut);
     end_phase(loop);
@@ -305,9 +342,14 @@ int eddy_loop_run_until_complete(struct eddy_loop *loop, struct eddy_future *f, 
 
 void eddy_loop_stop(struct eddy_loop *loop)
 {
-    if (atomic_exchange(&loop->stop, true) || running_loop == loop)
-        return;
-    loop->backend->cls->wake(loop->backend);
+    if (!atomic_exchange(&loop->stop, true) && running_loop != loop)
+        eddy_loop_wake(loop);
+}
+
+void eddy_loop_wake(struct eddy_loop *loop)
+{
+    if (loop->fork_generation == fork_generation)
+        loop->backend->cls->wake(loop->backend);
 }
 
 /* ---- life cycle ---- */
@@ -326,6 +368,8 @@ static int check_opts(const struct eddy_loop_opts *o)
     if (choices > 1)
         return eddy_error_set(o->error, -EINVAL, "new loop",
                               "at most one of .backend, .selector and .backend_class may be given");
+    if (o->backend_class && !o->backend_class->open)
+        return eddy_error_set(o->error, -EINVAL, "new loop", ".backend_class has no open");
     if (o->slow_callback < 0)
         return eddy_error_set(o->error, -EINVAL, "new loop", ".slow_callback is negative");
     return 0;
@@ -363,6 +407,7 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
     eddy_list_init(&loop->transports);
     eddy_list_init(&loop->resources);
     eddy_list_init(&loop->starving);
+    eddy_list_init(&loop->watches);
     eddy_list_init(&loop->signal_nodes);
     eddy_transports_init(loop);
 
@@ -387,15 +432,26 @@ struct eddy_loop *eddy_loop_ref(struct eddy_loop *loop)
     return loop;
 }
 
+/* Nobody refers to it any more. */
+static void close_forgotten(struct eddy_loop *loop)
+{
+    loop->refs = 1; /* closing takes and drops references, and some may stay */
+    eddy_loop_log(loop, EDDY_LOG_WARNING, "loop", "unclosed event loop on %s",
+                  eddy_loop_backend_name(loop));
+    if (eddy_loop_close(loop) == 0)
+        eddy_loop_unref(loop);
+    else /* we are in a callback of a call that uses it yet, and cannot be told when that returns */
+        eddy_loop_log(loop, EDDY_LOG_WARNING, "loop",
+                      "its last reference was dropped inside a call that uses it: it stays");
+}
+
 void eddy_loop_unref(struct eddy_loop *loop)
 {
     if (!loop || atomic_fetch_sub_explicit(&loop->refs, 1, memory_order_acq_rel) > 1)
         return;
     if (!loop->closed) {
-        loop->refs = 1; /* close may take and drop references */
-        eddy_loop_log(loop, EDDY_LOG_WARNING, "loop", "unclosed event loop on %s",
-                      eddy_loop_backend_name(loop));
-        eddy_loop_close(loop);
+        close_forgotten(loop);
+        return;
     }
     loop->backend->cls->free(loop->backend);
     eddy_free(loop->ios);
@@ -421,10 +477,20 @@ static void unlink_nodes(struct eddy_loop *loop, struct eddy_link *posts)
     eddy_loop_close_signals(loop);
 }
 
+/* A wait that fails brings no news, but what is closed can still go. */
+static bool drain(struct eddy_loop *loop)
+{
+    struct eddy_backend *b = loop->backend;
+    unsigned before = loop->open_ios;
+    int rc = b->cls->wait(b, before > 0 ? EDDY_MSEC(100) : 0);
+
+    b->cls->dispatch(b);
+    return rc == 0 || loop->open_ios < before;
+}
+
 /* The endings that are owed may themselves end other things: repeat until nothing is left. */
 static void end_what_is_open(struct eddy_loop *loop)
 {
-    struct eddy_backend *b = loop->backend;
     struct eddy_link *l;
 
     while ((l = eddy_list_pop(&loop->resources)) != NULL) {
@@ -433,9 +499,8 @@ static void end_what_is_open(struct eddy_loop *loop)
     }
     eddy_transports_loop_closing(loop, &loop->transports);
     while (eddy_transports_run_deferred(loop) || loop->open_ios > 0) {
-        if (b->cls->wait(b, loop->open_ios > 0 ? EDDY_MSEC(100) : 0) < 0)
+        if (!drain(loop))
             break;
-        b->cls->dispatch(b);
     }
 }
 
@@ -450,7 +515,7 @@ int eddy_loop_close(struct eddy_loop *loop)
     if (loop->closing || loop->running || loop->lent > 0)
         return EDDY_ELOOP_RUNNING;
     if (loop->fork_generation != fork_generation)
-        loop->backend->cls->forked(loop->backend); /* never touch the parent's registrations */
+        renew_backend(loop); /* never touch the parent's registrations */
     eddy_loop_ref(loop);
     loop->closing = true;
     eddy_list_init(&posts);

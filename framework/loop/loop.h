@@ -33,7 +33,8 @@ struct eddy_loop {
     bool corking;                                /* callbacks run: writes are collected */
     bool straight; /* ... and there is nothing to check: the transports' short cuts hold */
     bool debug;
-    bool closing; /* eddy_loop_close is at work: counts as closed, unreported */
+    bool abandoned; /* we are a child, forked in a callback: the iteration is the parent's */
+    bool closing;   /* eddy_loop_close is at work: counts as closed, unreported */
     bool closed;
     struct eddy_transport *corked; /* to be flushed at the end of the phase, by cork_next */
     eddy_nsec now;                 /* read once per iteration */
@@ -52,6 +53,7 @@ struct eddy_loop {
 
     struct eddy_link transports; /* those of no server */
     struct eddy_link resources;  /* struct eddy_resource */
+    struct eddy_link watches;    /* one member per watched descriptor */
     struct eddy_link starving;   /* struct eddy_handle: started when a descriptor becomes free */
     struct eddy_io **ios;        /* by descriptor: ours, and those watched */
     int ios_room;
@@ -85,6 +87,10 @@ struct eddy_resource {
 
 /* Counts forks in this process's ancestry: a loop of another generation must not run. */
 unsigned eddy_fork_generation(void);
+
+/* [any thread] Ends the wait; but not in a forked child, where the wake-up is still the parent's.
+ */
+void eddy_loop_wake(struct eddy_loop *loop);
 
 /* Creating calls begin with it: false once close was called. */
 static inline bool eddy_loop_is_open(const struct eddy_loop *loop)
@@ -144,7 +150,8 @@ static inline void eddy_io_closed(struct eddy_io *io)
     struct eddy_loop *loop = io->loop;
 
     loop->open_ios--;
-    eddy_list_splice(&loop->ready, &loop->starving);
+    if (io->kind != EDDY_IO_WATCH) /* which only borrows its descriptor */
+        eddy_list_splice(&loop->ready, &loop->starving);
 }
 /* Runs h when the next io of the loop has been closed: for those who met EMFILE. */
 static inline void eddy_loop_call_when_freed(struct eddy_loop *loop, struct eddy_handle *h)

@@ -47,7 +47,7 @@ int eddy_loop_call_soon_threadsafe(struct eddy_loop *loop, struct eddy_post *p)
     } while (!atomic_compare_exchange_weak_explicit(&loop->posts, &top, p, memory_order_acq_rel,
                                                     memory_order_relaxed));
     if (!top)
-        loop->backend->cls->wake(loop->backend);
+        eddy_loop_wake(loop);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 struct watch_io {
     struct eddy_io io; /* first */
     struct eddy_watch *reader, *writer;
+    struct eddy_link link; /* of the loop's: the table does not name the empty shells */
 };
 
 static void call(struct eddy_watch *w, unsigned events)
@@ -78,10 +79,12 @@ static struct watch_io *entry_at(struct eddy_loop *loop, eddy_fd fd, int *ret_er
     e->io.kind = EDDY_IO_WATCH;
     e->io.fd = -1;
     *ret_error = eddy_io_attach(&e->io, fd);
-    if (*ret_error == 0)
-        return e;
-    eddy_free(e);
-    return NULL;
+    if (*ret_error < 0) {
+        eddy_free(e);
+        return NULL;
+    }
+    eddy_list_append(&loop->watches, &e->link);
+    return e;
 }
 
 /* Puts w in charge of exactly these directions, or changes nothing. */
@@ -106,8 +109,10 @@ static int set_directions(struct watch_io *e, struct eddy_watch *w, unsigned eve
 
 static void drop_if_unused(struct watch_io *e)
 {
-    if (!e->reader && !e->writer)
-        eddy_io_close(&e->io);
+    if (e->reader || e->writer)
+        return;
+    eddy_link_remove(&e->link);
+    eddy_io_close(&e->io);
 }
 
 static bool valid(unsigned events)
@@ -162,24 +167,19 @@ void eddy_watch_remove(struct eddy_watch *w)
     struct watch_io *e = w->entry_;
 
     w->loop_ = NULL;
-    set_directions(e, w, 0);
+    if (e->reader == w)
+        e->reader = NULL;
+    if (e->writer == w)
+        e->writer = NULL;
+    tell_backend(e); /* fails for a descriptor that was closed: w is out all the same */
     drop_if_unused(e);
 }
 
 void eddy_loop_close_watches(struct eddy_loop *loop)
 {
-    for (int fd = 0; fd < loop->ios_room; fd++) {
-        struct eddy_io *io = loop->ios[fd];
+    while (!eddy_list_empty(&loop->watches)) {
+        struct watch_io *e = EDDY_CONTAINER_OF(loop->watches.next, struct watch_io, link);
 
-        if (!io || io->kind != EDDY_IO_WATCH)
-            continue;
-        struct watch_io *e = (struct watch_io *)io;
-        if (e->reader)
-            e->reader->loop_ = NULL;
-        if (e->writer)
-            e->writer->loop_ = NULL;
-        e->reader = e->writer = NULL;
-        tell_backend(e);
-        eddy_io_close(io);
+        eddy_watch_remove(e->reader ? e->reader : e->writer);
     }
 }

@@ -94,6 +94,7 @@ void eddy_transports_init(struct eddy_loop *loop)
 {
     loop->deferred_tail = &loop->deferred;
     loop->deferred_handle.fn = run_handle;
+    loop->deferred_handle.site_ = "calls owed to protocols";
 }
 
 void eddy_transports_loop_closing(struct eddy_loop *loop, struct eddy_link *list)

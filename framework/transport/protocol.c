@@ -173,10 +173,11 @@ void protocol_finish(struct eddy_protocol *p, struct eddy_loop *loop)
         call_fini(p);
         return;
     }
-    p->phase_ = PHASE_FINISHING;
-    p->link_ = loop;
-    if (p->holds_ > 0)
+    if (p->holds_ > 0) {
+        p->phase_ = PHASE_FINISHING;
+        p->link_ = eddy_loop_ref(loop);
         return;
+    }
     p->phase_ = PHASE_IDLE;
     p->link_ = NULL;
     call_fini(p);
@@ -244,6 +245,12 @@ bool protocols_run_finishing(struct eddy_loop *loop)
     return any;
 }
 
+/* Whose reference p has, whose fini waits for the last release; else NULL. */
+static struct eddy_loop *loop_held(const struct eddy_protocol *p)
+{
+    return p->phase_ == PHASE_FINISHING && !(p->flags_ & P_LISTED) ? p->link_ : NULL;
+}
+
 void eddy_protocol_hold(struct eddy_protocol *p)
 {
     p->holds_++;
@@ -253,8 +260,12 @@ void eddy_protocol_release(struct eddy_protocol *p)
 {
     if (p->holds_ == 0 || --p->holds_ > 0)
         return;
-    if (p->phase_ == PHASE_FINISHING && !(p->flags_ & P_LISTED))
-        list_finishing(p, p->link_);
+    struct eddy_loop *loop = loop_held(p);
+    if (loop && loop->closed)
+        protocol_finish(p, loop); /* there is no loop any more that it could come from */
+    else if (loop)
+        list_finishing(p, loop);
+    eddy_loop_unref(loop);
 }
 
 /* ---- failed attempts ---- */
@@ -305,13 +316,15 @@ void eddy_protocol_abort(struct eddy_protocol *p, const struct eddy_error *why)
     } else if (p->phase_ == PHASE_CONNECTING) {
         struct eddy_attempt *a = p->link_;
 
-        a->give_up(a, why ? why : EDDY_ERROR(-ECANCELED, "connecting was cancelled"));
+        a->give_up(a,
+                   why && why->code < 0 ? why : EDDY_ERROR(-ECANCELED, "connecting was cancelled"));
     }
 }
 
 void eddy_protocol_detach(struct eddy_protocol *p)
 {
     struct eddy_transport *t = p->transport;
+    struct eddy_loop *held = loop_held(p);
     uint8_t phase = p->phase_;
 
     if (phase == PHASE_IDLE)
@@ -338,4 +351,5 @@ void eddy_protocol_detach(struct eddy_protocol *p)
     }
     if (p->flags_ & P_INSTANCE)
         release_storage(p); /* p may be gone */
+    eddy_loop_unref(held);
 }

@@ -154,12 +154,16 @@ void eddy_transport_pause_reading(struct eddy_transport *t)
 
 void eddy_transport_resume_reading(struct eddy_transport *t)
 {
-    if (t->state >= EDDY_TRANSPORT_CLOSING)
+    if (t->state >= EDDY_TRANSPORT_CLOSING || !(t->flags & T_READ_PAUSED))
         return;
     t->flags &= (uint16_t)~T_READ_PAUSED;
     if (t->flags & T_UNREAD)
         transport_defer(t);
     transport_refresh(t);
+    if (t->limits->idle > 0) {
+        t->u.heard = eddy_loop_clock(t->io.loop);
+        transport_arm_timer(t);
+    }
 }
 
 bool eddy_transport_is_reading(const struct eddy_transport *t)

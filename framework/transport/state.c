@@ -141,7 +141,7 @@ void eddy_transport_abort(struct eddy_transport *t, const struct eddy_error *why
 {
     if (t->io.loop->debug && !eddy_loop_may_schedule(t->io.loop, "abort", NULL))
         return;
-    transport_lose(t, why ? why->code : 0, "abort", why);
+    transport_lose(t, why && why->code < 0 ? why->code : 0, "abort", why);
 }
 
 void transport_drained(struct eddy_transport *t)

@@ -147,7 +147,9 @@ static eddy_nsec after(eddy_nsec time, eddy_nsec span)
 
 static eddy_nsec idle_deadline(const struct eddy_transport *t)
 {
-    if (t->state != EDDY_TRANSPORT_OPEN || t->limits->idle <= 0 || (t->flags & T_EOF_IN))
+    /* While we do not read, it is not the peer that is idle. */
+    if (t->state != EDDY_TRANSPORT_OPEN || t->limits->idle <= 0 ||
+        (t->flags & (T_EOF_IN | T_READ_PAUSED)))
         return EDDY_FOREVER;
     return after(t->u.heard, t->limits->idle);
 }

@@ -33,7 +33,7 @@ enum {
     PHASE_CONNECTING, /* link_ is the struct eddy_attempt */
     PHASE_ATTACHED,
     PHASE_LOSING,    /* in connection_lost; or connect_failed: link_ is a bool set by detach */
-    PHASE_FINISHING, /* fini is owed: link_ is the loop while held, or of the list */
+    PHASE_FINISHING, /* fini is owed: link_ is of the list, or the loop, referenced, while held */
 };
 
 /* p->flags_ */
@@ -86,6 +86,11 @@ void transport_sent_short(struct eddy_transport *t, ssize_t n);
 /* Ends the sending side if that was asked for and all is sent. */
 void transport_shut_when_sent(struct eddy_transport *t);
 void eddy_transports_uncork(struct eddy_loop *loop);
+/* Its read callback runs, and has become one in which the short cuts do not hold. */
+static inline void transport_leave_straight_line(struct eddy_transport *t)
+{
+    t->slow |= SLOW_READ | SLOW_WRITE;
+}
 /* Contract T24: flushes, then checks for pause_writing. */
 void transport_limits_changed(struct eddy_transport *t);
 

@@ -96,7 +96,8 @@ static ssize_t send_all(struct eddy_transport *t, const char *rest, size_t len)
 
 static bool has_corked(const struct eddy_transport *t)
 {
-    return t->head && !(t->flags & T_BLOCKED) && t->state < EDDY_TRANSPORT_LOST;
+    return t->head && !(t->flags & T_BLOCKED) && t->state < EDDY_TRANSPORT_LOST &&
+           EDDY_LIKELY(!t->io.loop->abandoned);
 }
 
 static void block_what_is_left(struct eddy_transport *t)

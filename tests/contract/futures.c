@@ -653,6 +653,28 @@ static void B6_cancelled_by_an_outside_party(void)
     end();
 }
 
+static void keep_future(struct eddy_loop *l, const struct eddy_problem *problem, void *user)
+{
+    (void)l;
+    *(struct eddy_future **)user = eddy_future_ref(problem->future);
+}
+
+static void F10_G12_kept_by_who_is_told_of_its_error(void)
+{
+    begin();
+    struct eddy_future *kept = NULL;
+    eddy_loop_set_problem_handler(loop, keep_future, &kept);
+    CHECK_INT(eddy_future_set_error(future, EDDY_ERROR(-EIO, "lost")), 0);
+    eddy_future_unref(future);
+    future = NULL;
+    REQUIRE(kept != NULL);
+    CHECK_INT(eddy_future_result(kept, NULL), -EIO);
+    eddy_loop_set_problem_handler(loop, test_on_problem, &problems);
+    eddy_future_unref(kept);
+    CHECK_INT(problems.count, 0);
+    end();
+}
+
 const struct test_case test_cases[] = {
     TEST(F1_F3_a_new_future_is_pending),
     TEST(F12_a_future_knows_its_loop),
@@ -691,5 +713,6 @@ const struct test_case test_cases[] = {
     TEST(F4_on_cancel_is_not_called_otherwise),
     TEST(B6_a_result_set_later_by_a_timer),
     TEST(B6_cancelled_by_an_outside_party),
+    TEST(F10_G12_kept_by_who_is_told_of_its_error),
     TEST_END,
 };

@@ -1,9 +1,12 @@
 /* Loops and fork. */
 /* backends: select poll epoll */
 #include "tests/support/nodes.h"
+#include "tests/support/stream.h"
 #include "tests/support/test.h"
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct test_trace trace;
@@ -112,6 +115,99 @@ static void L72_a_fork_from_inside_a_callback(void)
     CHECK_INT(eddy_loop_run_forever(loop), 0);
     check_parent_works();
     end();
+}
+
+static void change_and_wake(void *user)
+{
+    struct test_post p = TEST_POST(&trace, "p");
+    eddy_watch_remove(&watch.node);
+    CHECK_INT(eddy_loop_call_soon_threadsafe(loop, &p.node), 0);
+    eddy_loop_stop(loop);
+    free_inherited();
+    (void)user;
+}
+
+/* Before eddy_loop_forked: neither the selector nor the wake-up is the child's. */
+static void L72_what_a_child_changes_is_not_the_parents(void)
+{
+    begin();
+    test_in_child(change_and_wake, NULL);
+    eddy_nsec before = eddy_loop_time(loop);
+    CHECK_INT(eddy_loop_run_once(loop, EDDY_MSEC(5)), 0);
+    CHECK(eddy_loop_time(loop) - before >= EDDY_MSEC(5));
+    check_parent_works();
+    end();
+}
+
+static pid_t forked_child;
+static int child_status;
+
+static void fork_and_return(void)
+{
+    forked_child = fork();
+    REQUIRE(forked_child >= 0);
+    if (forked_child > 0)
+        CHECK_INT(waitpid(forked_child, &child_status, 0), forked_child);
+}
+
+static void fork_in_handle(struct test_handle *h)
+{
+    (void)h;
+    fork_and_return();
+}
+
+/* The rest of the iteration is the parent's; what was queued stays queued in both. */
+static void L72_a_child_that_returns_from_the_callback_leaves_the_iteration(void)
+{
+    begin();
+    struct test_handle h = TEST_HANDLE(&trace, "h", .then = fork_in_handle);
+    struct test_handle after = TEST_HANDLE(&trace, "after");
+    struct test_timer t = TEST_TIMER(&trace, "t");
+    CHECK_INT(write(fds[1], "x", 1), 1);
+    eddy_loop_call_soon(loop, &h.node);
+    eddy_loop_call_soon(loop, &after.node);
+    eddy_loop_call_later(loop, &t.node, 0);
+    int rc = eddy_loop_run_once(loop, 0);
+    if (forked_child == 0) {
+        bool good = rc == EDDY_EINVALID_STATE && strcmp(trace_text(&trace), "h") == 0;
+        eddy_watch_remove(&watch.node);
+        good = good && eddy_loop_forked(loop) == 0 && eddy_loop_run_once(loop, 0) == 0 &&
+               strcmp(trace_text(&trace), "h after t") == 0;
+        _exit(!good);
+    }
+    CHECK_INT(rc, 0);
+    CHECK_INT(child_status, 0);
+    CHECK_TRACE(trace, "h after w(R) t");
+    end();
+}
+
+static void write_and_fork(struct actor *a)
+{
+    CHECK_INT(eddy_transport_write(a->t, "abc", 3), 0);
+    fork_and_return();
+}
+
+/* Bytes that wait to be sent are the parent's, and those that wait to be read. */
+static void L72_a_child_that_returns_from_the_callback_sends_and_reads_nothing(void)
+{
+    struct stage s;
+    stage_init(&s);
+    s.peer.on[ON_DATA] = write_and_fork;
+    stage_open(&s);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(eddy_transport_write(s.client.t, "x", 1), 0);
+        for (int step = 0; step < 100 && s.peer.count[ON_DATA] <= i; step++) {
+            eddy_loop_run_once(s.loop, EDDY_MSEC(5));
+            if (forked_child == 0)
+                _exit(0);
+        }
+        forked_child = -1;
+    }
+    UNTIL(&s, s.client.received == 6);
+    stage_settle(&s);
+    CHECK_INT(s.client.received, 6);
+    CHECK_INT(s.peer.received, 2);
+    stage_close(&s);
 }
 
 /* Without a word to the loop: its descriptors go, the parent's registrations stay. */
@@ -334,6 +430,9 @@ const struct test_case test_cases[] = {
     TEST(L72_an_inherited_loop_does_not_run),
     TEST(L72_the_child_may_run_a_loop_of_its_own),
     TEST(L72_a_fork_from_inside_a_callback),
+    TEST(L72_what_a_child_changes_is_not_the_parents),
+    TEST(L72_a_child_that_returns_from_the_callback_leaves_the_iteration),
+    TEST(L72_a_child_that_returns_from_the_callback_sends_and_reads_nothing),
     TEST(L72_closing_an_inherited_loop_leaves_the_parents_alone),
     TEST(L72_an_inherited_loop_can_be_freed),
     TEST(L72_a_child_may_go_on_with_an_inherited_loop),

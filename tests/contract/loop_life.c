@@ -1,6 +1,7 @@
 /* The loop's life: making, running, stopping, closing, freeing. */
 /* backends: select poll epoll sim sim-late */
 #include "tests/support/nodes.h"
+#include "tests/support/script.h"
 #include "tests/support/test.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -262,11 +263,11 @@ static void L7_repeated_stops_equal_one(void)
 {
     begin();
     struct test_timer t = TEST_TIMER(&trace, "t", .then = test_timer_stop, .user = loop);
-    eddy_loop_call_later(loop, &t.node, EDDY_MSEC(2));
     for (int i = 0; i < 5; i++)
         eddy_loop_stop(loop);
     CHECK_INT(eddy_loop_run_forever(loop), 0);
     CHECK_TRACE(trace, "");
+    eddy_loop_call_later(loop, &t.node, EDDY_MSEC(2));
     CHECK_INT(eddy_loop_run_forever(loop), 0);
     CHECK_TRACE(trace, "t");
     end();
@@ -642,6 +643,24 @@ static void L18_the_last_reference_closes_with_a_warning(void)
     CHECK_INT(test_count_log("unclosed event loop"), 1);
 }
 
+static void take_reference(struct test_post *p)
+{
+    eddy_loop_ref(p->user);
+}
+
+static void L18_G10_a_reference_taken_while_it_is_closed_counts(void)
+{
+    if (!new_plain_loop())
+        return;
+    struct test_post p = TEST_POST(&trace, "p", .then = take_reference, .user = loop);
+    CHECK_INT(eddy_loop_call_soon_threadsafe(loop, &p.node), 0);
+    test_expect_log("unclosed event loop");
+    eddy_loop_unref(loop);
+    CHECK_TRACE(trace, "p(ELOOP_CLOSED)");
+    CHECK(eddy_loop_is_closed(loop));
+    eddy_loop_unref(loop);
+}
+
 static void drop_reference(struct test_handle *h)
 {
     eddy_loop_unref(h->user);
@@ -750,6 +769,26 @@ static void G5_loop_new_without_memory(void)
     CHECK(n < 100);
 }
 
+static void fail_this_wait(struct test_script *script)
+{
+    script->fail_wait = -EIO;
+}
+
+static void L15_close_ends_all_though_waits_fail(void)
+{
+    struct test_script script;
+    struct test_watch w = TEST_WATCH(&trace, "w");
+    trace_clear(&trace);
+    REQUIRE(test_script_loop(&script, &loop) == 0);
+    script.on_wait = fail_this_wait;
+    CHECK_INT(eddy_loop_add_watch(loop, &w.node, 5, EDDY_READ), 0);
+    CHECK_INT(eddy_loop_run_forever(loop), -EIO);
+    CHECK_INT(eddy_loop_close(loop), 0);
+    eddy_loop_unref(loop);
+    loop = NULL;
+    CHECK_TRACE(trace, "");
+}
+
 const struct test_case test_cases[] = {
     TEST(L1_new_loop_is_idle_and_open),
     TEST(L1_user_pointer_is_kept),
@@ -784,11 +823,13 @@ const struct test_case test_cases[] = {
     TEST(L17_scheduling_on_a_closed_loop_is_reported),
     TEST(L17_a_closed_loop_still_answers),
     TEST(L18_the_last_reference_closes_with_a_warning),
+    TEST(L18_G10_a_reference_taken_while_it_is_closed_counts),
     TEST(L18_G12_the_run_keeps_the_loop_alive),
     TEST(L18_G12_run_until_complete_survives_the_last_reference),
     TEST(L21_run_once_waits_no_longer_than_told),
     TEST(L26_timeout_tells_how_long_the_loop_may_sleep),
     TEST(G28_descriptors_are_closed_on_exec),
     TEST(G5_loop_new_without_memory),
+    TEST(L15_close_ends_all_though_waits_fail),
     TEST_END,
 };

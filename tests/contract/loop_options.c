@@ -2,6 +2,7 @@
 #include "tests/support/nodes.h"
 #include "tests/support/script.h"
 #include "tests/support/test.h"
+#include <eddy/backend.h>
 #include <eddy/future.h>
 #include <signal.h>
 #include <stdio.h>
@@ -288,6 +289,16 @@ static void L49_the_environment_switches_debug_mode_on(void)
     unsetenv("EDDY_DEBUG");
 }
 
+static void G4_a_backend_class_without_open(void)
+{
+    static const struct eddy_backend_class cls = {.name = "none", .abi_size = sizeof cls};
+    struct eddy_loop *loop = NULL;
+    struct eddy_error error = {.code = 0};
+    CHECK_INT(eddy_loop_new(EDDY_LOOP(.backend_class = &cls, .error = &error), &loop), -EINVAL);
+    CHECK_INT(error.code, -EINVAL);
+    CHECK(loop == NULL);
+}
+
 const struct test_case test_cases[] = {
     TEST(P10_every_listed_backend_opens_by_its_name),
     TEST(P25_the_best_backend_is_the_default),
@@ -304,5 +315,6 @@ const struct test_case test_cases[] = {
     TEST(G30_G31_a_loop_has_a_log_of_its_own),
     TEST(G3_new_loop_out_of_descriptors),
     TEST(L49_the_environment_switches_debug_mode_on),
+    TEST(G4_a_backend_class_without_open),
     TEST_END,
 };

@@ -5,6 +5,7 @@
 #include <eddy/connection.h>
 #include <eddy/server.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -674,6 +675,75 @@ static void L55_a_thousand_ready_descriptors_are_all_served(void)
     end();
 }
 
+/* What is left of the watch is in nobody's way, and goes with the loop. */
+static void L62_the_number_went_to_a_listener_before_the_watch_was_removed(void)
+{
+    begin();
+    struct test_watch w = TEST_WATCH(&trace, "w");
+    struct eddy_server *server = NULL;
+    CHECK_INT(eddy_loop_add_watch(loop, &w.node, fds[0], EDDY_WRITE), 0);
+    close(fds[0]);
+    REQUIRE(eddy_create_server(loop, &nothing,
+                               EDDY_SERVER(.host = "127.0.0.1", .not_serving = true),
+                               &server) == 0);
+    CHECK_INT(eddy_server_fd(server, 0), fds[0]);
+    CHECK_INT(eddy_server_start_serving(server), 0);
+    test_run_steps(loop, 2);
+    CHECK_TRACE(trace, "");
+    eddy_nsec before = eddy_loop_time(loop);
+    CHECK_INT(eddy_loop_run_once(loop, EDDY_MSEC(3)), 0);
+    CHECK(eddy_loop_time(loop) - before >= EDDY_MSEC(3));
+    eddy_server_close(server);
+    eddy_server_unref(server);
+    test_loop_free(loop);
+    CHECK(w.node.loop_ == NULL);
+    close(fds[1]);
+}
+
+static void G14_watches_removed_after_their_descriptor_was_closed(void)
+{
+    begin();
+    struct test_watch *reader = malloc(sizeof *reader), *writer = malloc(sizeof *writer);
+    REQUIRE(reader && writer);
+    *reader = (struct test_watch)TEST_WATCH(&trace, "r");
+    *writer = (struct test_watch)TEST_WATCH(&trace, "w");
+    CHECK_INT(eddy_loop_add_watch(loop, &reader->node, fds[0], EDDY_READ), 0);
+    CHECK_INT(eddy_loop_add_watch(loop, &writer->node, fds[0], EDDY_WRITE), 0);
+    close(fds[0]);
+    eddy_watch_remove(&reader->node);
+    free(reader);
+    eddy_watch_remove(&writer->node);
+    free(writer);
+    test_run_steps(loop, 2);
+    test_loop_free(loop);
+    CHECK_TRACE(trace, "");
+    close(fds[1]);
+}
+
+static void P27_a_closed_descriptor_does_not_hide_the_others(void)
+{
+    begin();
+    struct test_watch closed = TEST_WATCH(&trace, "closed");
+    struct test_watch good = TEST_WATCH(&trace, "good");
+    CHECK_INT(eddy_loop_add_watch(loop, &closed.node, fds[0], EDDY_READ), 0);
+    close(fds[0]);
+    CHECK_INT(eddy_loop_add_watch(loop, &good.node, fds[1], EDDY_READ), 0);
+    test_run_steps(loop, 2); /* its other end was closed */
+    CHECK_INT(trace_count(&trace, "good(R)"), 2);
+    eddy_watch_remove(&closed.node);
+    eddy_watch_remove(&good.node);
+    test_loop_free(loop);
+    close(fds[1]);
+}
+
+static void L59_a_number_past_all_descriptors(void)
+{
+    begin();
+    struct test_watch w = TEST_WATCH(&trace, "w");
+    CHECK(eddy_loop_add_watch(loop, &w.node, INT_MAX, EDDY_READ) < 0);
+    end();
+}
+
 const struct test_case test_cases[] = {
     TEST(L55_a_watch_is_called_once_per_iteration_while_ready),
     TEST(L55_readiness_ends_the_wait),
@@ -705,5 +775,9 @@ const struct test_case test_cases[] = {
     TEST(L55_watching_again_and_again_keeps_no_memory),
     TEST(G24_only_some_backends_have_a_descriptor),
     TEST(L55_a_thousand_ready_descriptors_are_all_served),
+    TEST(L62_the_number_went_to_a_listener_before_the_watch_was_removed),
+    TEST(G14_watches_removed_after_their_descriptor_was_closed),
+    TEST(P27_a_closed_descriptor_does_not_hide_the_others),
+    TEST(L59_a_number_past_all_descriptors),
     TEST_END,
 };

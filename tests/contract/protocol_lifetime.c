@@ -1,4 +1,5 @@
 /* backends: select poll epoll sim sim-late */
+/* timeout: 120 */
 /* Who owns a protocol, and until when: contract G10 to G24. */
 #include "tests/support/stream.h"
 #include <stdlib.h>
@@ -296,6 +297,40 @@ static void G15_hold_while_connecting_delays_fini(void)
     stage_close(&s);
 }
 
+static void hold_oneself(struct actor *a)
+{
+    eddy_protocol_hold(a->p);
+}
+
+/* There is no loop any more that fini could come from. */
+static void G15_released_after_the_loop_was_closed(void)
+{
+    struct stage s;
+    stage_init(&s);
+    s.client.on[ON_MADE] = s.peer.on[ON_MADE] = hold_oneself;
+    stage_open(&s);
+    struct eddy_protocol *client = s.client.p, *peer = s.peer.p;
+    eddy_future_unref(s.client.future);
+    s.client.future = NULL;
+    eddy_server_close(s.server);
+    eddy_server_unref(s.server);
+    test_expect_log("still open");
+    CHECK_INT(eddy_loop_close(s.loop), 0);
+    CHECK_INT(s.client.count[ON_LOST], 1);
+    CHECK_INT(s.client.count[ON_FINI], 0);
+    eddy_protocol_release(client);
+    CHECK_INT(s.client.count[ON_FINI], 1);
+    if (test_is_sim()) { /* which must outlive the loop */
+        eddy_protocol_release(peer);
+        test_loop_free(s.loop);
+    } else {
+        test_loop_free(s.loop); /* the peer's hold keeps its memory */
+        CHECK_INT(s.peer.count[ON_FINI], 0);
+        eddy_protocol_release(peer);
+    }
+    CHECK_INT(s.peer.count[ON_FINI], 1);
+}
+
 /* ---- detach ---- */
 
 static void G15_detach_while_connected(void)
@@ -478,6 +513,26 @@ static void G19_R7_protocol_abort_without_a_reason_while_connecting(void)
     stage_close(&s);
 }
 
+static void G19_R7_protocol_abort_with_a_code_that_is_no_error(void)
+{
+    struct stage s;
+    struct actor second_guest; /* the first one may come from the attempt given up */
+    stage_init(&s);
+    stage_add(&s, &second_guest, true);
+    stage_begin(&s);
+    CHECK_INT(actor_connect(&s.client), 0);
+    eddy_protocol_abort(s.client.p, EDDY_ERROR(0, "for no reason"));
+    UNTIL(&s, s.client.done);
+    CHECK_TRACE(s.client.trace, "CF(ECANCELED) RET(ECANCELED)");
+    UNTIL(&s, s.client.p == NULL);
+    CHECK_INT(actor_connect(&s.client), 0);
+    UNTIL(&s, s.client.count[ON_MADE] == 1);
+    eddy_protocol_abort(s.client.p, EDDY_ERROR(1, "for no reason"));
+    UNTIL(&s, s.client.count[ON_LOST] == 1);
+    CHECK(s.client.err == NULL);
+    stage_close(&s);
+}
+
 static void G19_protocol_abort_while_connected(void)
 {
     struct stage s;
@@ -524,6 +579,7 @@ static void S29_init_that_refuses_is_reported_in_debug_mode(void)
     CHECK_INT(actor_connect(&s.client), 0);
     UNTIL(&s, s.client.done && s.client.count[ON_LOST] == 1 && s.problems.count == 1);
     CHECK(strstr(s.problems.message, "rror on transport creation") != NULL);
+    CHECK(strstr(s.problems.text, "init: ") != NULL); /* and not accept, which worked */
     stage_close(&s);
 }
 
@@ -684,6 +740,7 @@ const struct test_case test_cases[] = {
     CASE(G15_hold_after_set_protocol),
     CASE(G15_G22_released_in_connection_lost),
     CASE(G15_hold_while_connecting_delays_fini),
+    CASE(G15_released_after_the_loop_was_closed),
     CASE(G15_detach_while_connected),
     CASE(G15_detach_sends_what_is_buffered),
     CASE(G15_detach_while_connecting),
@@ -693,6 +750,7 @@ const struct test_case test_cases[] = {
     CASE(G15_detach_of_nothing),
     CASE(G19_protocol_abort_while_connecting),
     CASE(G19_R7_protocol_abort_without_a_reason_while_connecting),
+    CASE(G19_R7_protocol_abort_with_a_code_that_is_no_error),
     CASE(G19_protocol_abort_while_connected),
     CASE(G18_S29_init_that_refuses),
     CASE(S29_init_that_refuses_is_reported_in_debug_mode),

@@ -1,4 +1,5 @@
 /* backends: select poll epoll sim sim-late */
+/* timeout: 300 */
 /*
  * The re-entrancy matrix: every operation inside every callback, once for the accepted side and
  * once for the connecting one. Actors check the order of callbacks themselves, the stage that each

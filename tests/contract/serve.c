@@ -197,7 +197,7 @@ static void S33_listening_ends_with_the_first_signal(void)
     start(&c);
     int fd = connect_and_echo(&c);
     CHECK_INT(kill(c.pid, SIGTERM), 0);
-    CHECK_INT(recv(fd, &got, 1, 0), 1); /* it drains */
+    CHECK_INT(recv(fd, &got, 1, 0), 1);   /* it drains */
     struct timeval limit = {.tv_sec = 5}; /* the port may be another's by now */
     int refused = socket(AF_INET, SOCK_STREAM, 0);
     CHECK_INT(setsockopt(refused, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
@@ -229,13 +229,43 @@ static void G4_S17_bad_arguments(void)
 {
     test_expect_log("class");
     CHECK_INT(eddy_serve(NULL, EDDY_SERVER(.host = "127.0.0.1")), -EINVAL);
+    test_expect_log("no options");
     CHECK_INT(eddy_serve(&echo_class, NULL), -EINVAL);
+    struct eddy_error err = {.code = 0};
+    test_expect_log("drain_timeout");
+    CHECK_INT(eddy_serve(&echo_class,
+                         EDDY_SERVER(.host = "127.0.0.1", .drain_timeout = -5, .error = &err)),
+              -EINVAL);
+    CHECK_INT(err.code, -EINVAL);
     test_expect_log("numeric");
     CHECK_INT(eddy_serve(&echo_class, EDDY_SERVER(.host = "localhost")), -EINVAL);
     test_expect_log("backend");
     CHECK_INT(eddy_serve(&echo_class,
                          EDDY_SERVER(.host = "127.0.0.1", .loop = EDDY_LOOP(.backend = "no such"))),
               -EINVAL);
+}
+
+static void stop_at_once(struct eddy_server *server, void *arg)
+{
+    (void)arg;
+    eddy_loop_stop(eddy_server_loop(server));
+}
+
+static void G8_loop_options_of_a_later_version(void)
+{
+    struct {
+        struct eddy_loop_opts known;
+        long later[64];
+    } opts = {.known = {.backend = test_backend()}};
+    opts.known.abi_size = sizeof opts;
+    CHECK_INT(eddy_serve(&echo_class, EDDY_SERVER(.host = "127.0.0.1", .started = stop_at_once,
+                                                  .loop = &opts.known)),
+              0);
+    opts.later[63] = 1;
+    test_expect_log("loop");
+    CHECK_INT(eddy_serve(&echo_class, EDDY_SERVER(.host = "127.0.0.1", .started = stop_at_once,
+                                                  .loop = &opts.known)),
+              -E2BIG);
 }
 
 const struct test_case test_cases[] = {
@@ -248,5 +278,6 @@ const struct test_case test_cases[] = {
     CASE(S33_listening_ends_with_the_first_signal),
     CASE(S22_a_port_in_use_is_logged_and_returned),
     CASE(G4_S17_bad_arguments),
+    CASE(G8_loop_options_of_a_later_version),
     {NULL, NULL},
 };

@@ -1,4 +1,5 @@
 /* backends: select poll epoll sim sim-late */
+/* timeout: 120 */
 /* Ending: contract R.4, T4 to T6, T31, T34, L16. */
 #include "tests/support/stream.h"
 #include <stdlib.h>
@@ -53,6 +54,19 @@ static void R26_abort_gives_its_reason(void)
     until_both_lost(&s);
     CHECK_INT(s.client.code, -EPROTO);
     CHECK_STR(s.client.error.text, "the case says so");
+    stage_close(&s);
+}
+
+static void R26_a_reason_that_is_no_error_is_a_clean_end(void)
+{
+    struct stage s;
+    stage_init(&s);
+    stage_open(&s);
+    eddy_transport_abort(s.client.t, EDDY_ERROR(0, "no error"));
+    eddy_transport_abort(s.peer.t, EDDY_ERROR(5, "neither"));
+    until_both_lost(&s);
+    CHECK_INT(s.client.code, 0);
+    CHECK_INT(s.peer.code, 0);
     stage_close(&s);
 }
 
@@ -458,6 +472,7 @@ const struct test_case test_cases[] = {
     CASE(R25_G22_connection_lost_is_never_inside_a_call),
     CASE(R26_close_and_orderly_end_are_clean),
     CASE(R26_abort_gives_its_reason),
+    CASE(R26_a_reason_that_is_no_error_is_a_clean_end),
     CASE(R27_close_with_bytes_that_cannot_be_sent),
     CASE(R28_abort_while_flushing),
     CASE(R28_abort_with_a_reason_while_flushing),

@@ -387,10 +387,10 @@ static void R9_nothing_comes_after_connection_lost(void)
 {
     struct stage s;
     stage_init(&s);
-    s.connection_opts.idle_timeout = EDDY_MSEC(5);
-    s.connection_opts.write_timeout = EDDY_MSEC(5);
-    s.connection_opts.linger = EDDY_MSEC(5);
     stage_open(&s);
+    CHECK_INT(eddy_transport_set_idle_timeout(s.client.t, EDDY_MSEC(5)), 0);
+    CHECK_INT(eddy_transport_set_write_timeout(s.client.t, EDDY_MSEC(5)), 0);
+    CHECK_INT(eddy_transport_set_linger(s.client.t, EDDY_MSEC(5)), 0);
     write_one_and_close(&s.client);
     UNTIL(&s, s.client.count[ON_FINI] == 1 && s.peer.count[ON_FINI] == 1);
     char before[64];

@@ -1,4 +1,5 @@
 /* backends: select poll epoll sim sim-late */
+/* timeout: 120 */
 /* Sending: contract T.2, T56, G5, G7. */
 #include "tests/support/stream.h"
 #include <eddy/sim.h>
@@ -581,6 +582,9 @@ static void G7_small_owned_bytes(void)
     CHECK_INT(eddy_transport_write_owned(c.s.client.t, got, 0, count_release, &released), 0);
     stage_settle(&c.s);
     CHECK_INT(released, 2);
+    /* of bytes that live for ever nobody wants to know */
+    CHECK_INT(eddy_transport_write_owned(c.s.client.t, "def", 3, NULL, NULL), 0);
+    CHECK_INT(raw_recv(&c.s, c.fd, got, 3), 3);
     close_scene(&c);
 }
 
@@ -708,6 +712,42 @@ static void T36_nagle_is_off(void)
     close_scene(&c);
 }
 
+static struct stage *stage_of_release;
+static int connects;
+
+static void connect_and_detach(void *user)
+{
+    struct stage *s = stage_of_release;
+    struct eddy_protocol p;
+    connects++;
+    eddy_protocol_init(&p, &actor_class);
+    CHECK_INT(eddy_create_connection(s->loop, &p,
+                                     EDDY_CONNECTION(.host = "127.0.0.1", .port = s->port), NULL),
+              0);
+    eddy_protocol_detach(&p);
+    (void)user;
+}
+
+/* Called from the quiet point at which the transport goes. */
+static void G12_release_may_begin_and_end_a_connection(void)
+{
+    static char bytes[4096];
+    struct stage s;
+    stage_init(&s);
+    s.peer.on[ON_MADE] = do_pause;
+    stage_open(&s);
+    stage_of_release = &s;
+    connects = 0;
+    eddy_server_close(s.server); /* the new one is refused, should it get that far */
+    actor_fill(&s.client);
+    CHECK_INT(eddy_transport_write_owned(s.client.t, bytes, sizeof bytes, connect_and_detach, NULL),
+              0);
+    eddy_transport_abort(s.client.t, NULL);
+    UNTIL(&s, connects == 1);
+    stage_settle(&s);
+    stage_close(&s);
+}
+
 const struct test_case test_cases[] = {
     CASE(T10_outside_a_run_the_kernel_gets_it_at_once),
     CASE(T10_T20_corked_in_the_ready_batch_and_flushed_at_its_end),
@@ -741,5 +781,6 @@ const struct test_case test_cases[] = {
     CASE(T56_write_max_can_be_set_and_restored),
     CASE(G5_write_without_memory_force_closes),
     CASE(T36_nagle_is_off),
+    CASE(G12_release_may_begin_and_end_a_connection),
     {NULL, NULL},
 };

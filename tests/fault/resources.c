@@ -56,10 +56,8 @@ static void accept_until_none_is_left(void *user)
     UNTIL(&s, s.peer.received == 3);
 
     /* a connection of the loop has closed: the next is taken at once */
-    eddy_nsec begin = eddy_loop_time(s.loop);
     eddy_transport_abort(s.peer.t, NULL);
     UNTIL(&s, guests[1].count[ON_MADE] == 1);
-    CHECK(eddy_loop_time(s.loop) - begin < EDDY_MSEC(900));
     UNTIL(&s, s.problems.count == 2);
 
     /* there is room by other means: it is found after a second */

@@ -211,6 +211,8 @@ bool stage_is_late(void);
 int raw_connect(struct stage *s);
 /* The same, but at once: the loop has not run. */
 int raw_connecting(struct stage *s);
+/* How a connection to the server ends: 0, and it is closed again, or the error. */
+int raw_result(struct stage *s);
 /* A socket on 127.0.0.1 that does not listen; its port in *ret_port. */
 int raw_bound(struct stage *s, int *ret_port);
 /* A listener of its own; its port in *ret_port. */

@@ -606,7 +606,8 @@ static void calls_fail_by_script(void)
     end();
 }
 
-/* A megabyte or less each way over a network as rough as the seed makes it; the hash of what happened. */
+/* A megabyte or less each way over a network as rough as the seed makes it; the hash of what
+ * happened. */
 static uint64_t rough_exchange(uint64_t seed)
 {
     struct eddy_sim_opts opts;

@@ -142,8 +142,7 @@ enum eddy_sim_host eddy_sim_host_at(const struct eddy_sim *sim, const struct edd
     return host ? host->behaviour : EDDY_SIM_ANSWERS;
 }
 
-int eddy_sim_set_host(struct eddy_sim *sim, const struct eddy_addr *a,
-                      enum eddy_sim_host behaviour)
+int eddy_sim_set_host(struct eddy_sim *sim, const struct eddy_addr *a, enum eddy_sim_host behaviour)
 {
     struct sim_host *host = find_host(sim, a, eddy_addr_port(a));
 

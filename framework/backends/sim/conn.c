@@ -1,7 +1,8 @@
 /*
  * TCP as its users see it. What is under way takes time (latency, jitter), or none: then it arrives
- * inside the call that has sent it. There is one event per direction, and each time it comes up it takes
- * what can be taken: a reset, else as many bytes as the other buffer holds, then the end of stream.
+ * inside the call that has sent it. There is one event per direction, and each time it comes up it
+ * takes what can be taken: a reset, else as many bytes as the other buffer holds, then the end of
+ * stream.
  */
 #include "framework/backends/sim/world.h"
 #include "framework/base/alloc.h"
@@ -361,7 +362,8 @@ ssize_t eddy_sim_conn_recv(struct eddy_sim *sim, struct sim_end *end, void *buf,
     return end->dead || peer->ended || end->shut_read ? 0 : -EAGAIN;
 }
 
-ssize_t eddy_sim_conn_send(struct eddy_sim *sim, struct sim_end *end, const struct iovec *iov, int n)
+ssize_t eddy_sim_conn_send(struct eddy_sim *sim, struct sim_end *end, const struct iovec *iov,
+                           int n)
 {
     size_t room = eddy_sim_room(sim, end), len = 0, taken = 0, part;
     int i;

@@ -1,7 +1,8 @@
 /*
- * A completion backend at its worst, to the letter of backend.h: what has been taken from the kernel is
- * told later, what is stopped has gone on, what is cancelled takes a while to leave and keeps its memory,
- * try_send refuses at will, and lent bytes are overwritten as soon as they are given back.
+ * A completion backend at its worst, to the letter of backend.h: what has been taken from the
+ * kernel is told later, what is stopped has gone on, what is cancelled takes a while to leave and
+ * keeps its memory, try_send refuses at will, and lent bytes are overwritten as soon as they are
+ * given back.
  */
 #include "framework/backends/sim/late.h"
 #include "framework/base/alloc.h"
@@ -297,7 +298,8 @@ static int late_attach(struct eddy_backend *b, struct eddy_io *io, eddy_fd fd)
     return 0;
 }
 
-/* A socket that connects, or -errno. *ret_error: what connect said, of which the upcall may tell. */
+/* A socket that connects, or -errno. *ret_error: what connect said, of which the upcall may tell.
+ */
 static int begin_connect(struct eddy_sim *sim, const struct eddy_addr *to,
                          const struct eddy_addr *local, int *ret_error)
 {

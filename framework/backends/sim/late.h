@@ -61,7 +61,8 @@ struct late_io {
 
 /* ---- late_kernel.c: what goes on in the kernel ---- */
 
-/* Takes wishes up, does what can be done now, and puts the io on late->due if something is to be told. */
+/* Takes wishes up, does what can be done now, and puts the io on late->due if something is to be
+ * told. */
 void eddy_sim_late_progress(struct late_io *li);
 /* When the next completion of it is due; EDDY_FOREVER: none. */
 eddy_nsec eddy_sim_late_next(const struct late_io *li);

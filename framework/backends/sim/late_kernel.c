@@ -1,6 +1,6 @@
 /*
- * What the late backend's kernel does with operations. They take effect at one time, inside a wait, and
- * report at a later one; stopping or cancelling one comes too late as often as not.
+ * What the late backend's kernel does with operations. They take effect at one time, inside a wait,
+ * and report at a later one; stopping or cancelling one comes too late as often as not.
  */
 #include "framework/backends/sim/late.h"
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { DEFAULT_MAX_FDS = 65536 };
+
 struct promise {
     struct sim_event event; /* first */
     struct eddy_link link;
@@ -163,7 +165,7 @@ unsigned long eddy_sim_calls(const struct eddy_sim *sim, enum eddy_sim_call call
 
 void eddy_sim_set_max_fds(struct eddy_sim *sim, int max)
 {
-    sim->opts.max_fds = max;
+    sim->opts.max_fds = max > 0 ? max : DEFAULT_MAX_FDS;
 }
 
 static struct sim_end *find_end(struct eddy_sim *sim, eddy_fd fd)
@@ -322,7 +324,7 @@ static void set_defaults(struct eddy_sim *sim)
     if (o->recv_room == 0)
         o->recv_room = 64 * 1024;
     if (o->max_fds == 0)
-        o->max_fds = 65536;
+        o->max_fds = DEFAULT_MAX_FDS;
     if (o->late == 0)
         o->late = EDDY_MSEC(1);
 }

@@ -40,7 +40,8 @@ int eddy_sim_sleep(struct eddy_sim *sim, eddy_nsec until);
 
 /* ---- conn.c: a TCP connection, as the two hosts see it ---- */
 
-/* One direction: bytes [head, arrived) are in the receiver's buffer, [arrived, tail) in the sender's. */
+/* One direction: bytes [head, arrived) are in the receiver's buffer, [arrived, tail) in the
+ * sender's. */
 struct sim_pipe {
     uint8_t *ring;
     size_t size; /* a power of two, or 0 */
@@ -69,10 +70,10 @@ struct sim_end {
 };
 
 struct sim_conn {
-    struct eddy_link link;      /* of sim->conns */
-    struct eddy_link queued;    /* of `listener` */
-    struct sim_sock *listener;  /* that is to accept it; NULL: none does */
-    struct sim_end ends[2];     /* 0 has connected */
+    struct eddy_link link;     /* of sim->conns */
+    struct eddy_link queued;   /* of `listener` */
+    struct sim_sock *listener; /* that is to accept it; NULL: none does */
+    struct sim_end ends[2];    /* 0 has connected */
     struct sim_event handshake;
     struct sim_event breakdown; /* eddy_sim_reset */
     bool connecting;            /* ends[0] does not know the outcome yet */
@@ -93,7 +94,8 @@ static inline bool eddy_sim_is_connecting(const struct sim_end *end)
     return end->conn->connecting && end == &end->conn->ends[0];
 }
 
-/* Bytes that wait to be read at this end; bytes of ours that the peer does not have; room for more of them. */
+/* Bytes that wait to be read at this end; bytes of ours that the peer does not have; room for more
+ * of them. */
 size_t eddy_sim_unread(struct sim_end *end);
 size_t eddy_sim_unsent(const struct sim_end *end);
 size_t eddy_sim_room(const struct eddy_sim *sim, const struct sim_end *end);
@@ -107,7 +109,8 @@ void eddy_sim_conn_begin(struct eddy_sim *sim, struct sim_conn *conn);
 void eddy_sim_conn_free(struct eddy_sim *sim, struct sim_conn *conn);
 /* Copies up to len bytes; the count, or -errno. */
 ssize_t eddy_sim_conn_recv(struct eddy_sim *sim, struct sim_end *end, void *buf, size_t len);
-ssize_t eddy_sim_conn_send(struct eddy_sim *sim, struct sim_end *end, const struct iovec *iov, int n);
+ssize_t eddy_sim_conn_send(struct eddy_sim *sim, struct sim_end *end, const struct iovec *iov,
+                           int n);
 int eddy_sim_conn_shutdown(struct eddy_sim *sim, struct sim_end *end, int how);
 /* The descriptor is gone. May free the connection. */
 void eddy_sim_conn_close(struct eddy_sim *sim, struct sim_end *end);
@@ -138,8 +141,8 @@ struct sim_sock {
     int family;
     bool bound; /* by bind, or by listen */
     struct eddy_addr local;
-    struct sim_end *end;     /* STREAM */
-    struct eddy_link queue;  /* LISTENING: struct sim_conn, by queued */
+    struct sim_end *end;    /* STREAM */
+    struct eddy_link queue; /* LISTENING: struct sim_conn, by queued */
     int queue_len, backlog;
     struct sim_option options[SIM_MAX_OPTIONS];
     int option_count;
@@ -163,7 +166,8 @@ bool eddy_sim_addr_is_any(const struct eddy_addr *a);
 void eddy_sim_addr_set_port(struct eddy_addr *a, int port);
 /* Chooses the port if there is none; -EADDRINUSE. */
 int eddy_sim_choose_port(struct eddy_sim *sim, struct eddy_addr *a);
-bool eddy_sim_addr_in_use(struct eddy_sim *sim, const struct sim_sock *s, const struct eddy_addr *a);
+bool eddy_sim_addr_in_use(struct eddy_sim *sim, const struct sim_sock *s,
+                          const struct eddy_addr *a);
 /* Whoever listens there; NULL: nobody. */
 struct sim_sock *eddy_sim_listener(struct eddy_sim *sim, const struct eddy_addr *to);
 int eddy_sim_sock_option(const struct sim_sock *s, int level, int name);
@@ -235,8 +239,8 @@ void eddy_sim_note(struct eddy_sim *sim, const char *what, int64_t a, int64_t b)
 void eddy_sim_violate(struct eddy_sim *sim, const char *what);
 /* Counts the call; negative: it is to fail so. */
 int eddy_sim_called(struct eddy_sim *sim, enum eddy_sim_call call);
-/* After a wait with a time-out that was cut short by readiness: EDDY_ESTALLED when that has led nowhere
- * too often. */
+/* After a wait with a time-out that was cut short by readiness: EDDY_ESTALLED when that has led
+ * nowhere too often. */
 int eddy_sim_count_spin(struct eddy_sim *sim);
 
 #endif

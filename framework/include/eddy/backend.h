@@ -97,7 +97,7 @@ enum eddy_io_kind {
 
 /* io->flags */
 enum {
-    EDDY_IO_OWNBUF = 1 << 0,     /* the owner's: reads go to get_buffer's memory */
+    EDDY_IO_OWNBUF = 1 << 0, /* the owner's: reads go to get_buffer's memory; LISTENER: always */
     EDDY_IO_CONNECTING = 1 << 1, /* connected() is still owed */
     EDDY_IO_CANCELLED = 1 << 2,  /* silent: no upcall but closed() */
     EDDY_IO_CLOSING = 1 << 3,    /* close was asked for: closed() is owed */
@@ -179,6 +179,10 @@ struct eddy_backend_class {
     int (*forked)(struct eddy_backend *b);
     /* The descriptor to embed the loop elsewhere, or EDDY_ENOT_SUPPORTED. */
     int (*fileno)(struct eddy_backend *b);
+    /* Whether the next wait has something to do before it sleeps: wishes that the kernel has not
+     * heard of, an io that is being closed. Who embeds the loop must not sleep then. NULL: never.
+     */
+    bool (*busy)(struct eddy_backend *b);
 
     /* The io serves fd from here on, which then is the backend's to close. -EINVAL: this backend
      * cannot hold that descriptor; it is still the caller's. */

@@ -5,6 +5,10 @@
  *
  * Results are 0 or a negative code: `-errno`, or one of EDDY_E* below. No function sets `errno`.
  * Outputs come last, are named `ret_*`, and are written on success only.
+ *
+ * Option structs begin with .abi_size, which must be their sizeof: the macros set it (EDDY_LOOP,
+ * EDDY_SERVER, EDDY_CONNECTION, EDDY_PROTOCOL_CLASS). Without it the call returns -EINVAL, and
+ * cannot even find .error to say why.
  */
 #ifndef EDDY_BASE_H
 #define EDDY_BASE_H
@@ -34,6 +38,17 @@ extern "C" {
 /* The object of type `type` whose member `member` is at `ptr`. */
 #define EDDY_CONTAINER_OF(ptr, type, member) \
     ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/* A const struct made on the spot, by name of its members; and the alignment of a type. In C++ they
+ * must be named in the order of declaration (C++20, before that an extension of gcc and clang), and
+ * the struct is good until the end of the full expression. */
+#ifdef __cplusplus
+#define EDDY_LITERAL_(type, ...) (&static_cast<const type &>(type{__VA_ARGS__}))
+#define EDDY_ALIGNOF_(type) alignof(type)
+#else
+#define EDDY_LITERAL_(type, ...) (&(const struct type){__VA_ARGS__})
+#define EDDY_ALIGNOF_(type) _Alignof(type)
+#endif
 
 /* "file.c:123", recorded where a thing is started or opened, for the reports of debug mode. */
 #define EDDY_STRINGIFY_(x) #x
@@ -90,7 +105,7 @@ struct eddy_error {
 
 /* An error made on the spot; `message` is a string literal. Good until the end of the block.
  *     eddy_transport_abort(t, EDDY_ERROR(-EPROTO, "frame longer than 64 KiB")); */
-#define EDDY_ERROR(number, message) (&(const struct eddy_error){.code = (number), .text = message})
+#define EDDY_ERROR(number, message) EDDY_LITERAL_(eddy_error, .code = (number), .text = message)
 
 /* Fills *e and returns `code`. `e` may be NULL: then only the code is kept. Text that does not fit
  * is cut. `op` must be static. */

@@ -103,7 +103,9 @@ typedef void eddy_problem_fn(struct eddy_loop *loop, const struct eddy_problem *
 
 struct eddy_loop_opts {
     size_t abi_size;
-    const char *backend; /* "select", "poll", "epoll"; NULL: EDDY_BACKEND, else the best */
+    /* "select", "poll", "epoll"; NULL: the environment's EDDY_BACKEND, else the best. select holds
+     * descriptors below FD_SETSIZE only; with more, connections fail or wait with -EMFILE. */
+    const char *backend;
     struct eddy_selector *selector; /* instead: an object of yours; the loop's on success */
     const struct eddy_backend_class *backend_class; /* instead: a backend of yours */
     struct eddy_sys *sys;                           /* system calls; NULL: the system's */
@@ -119,7 +121,7 @@ struct eddy_loop_opts {
 
 /* Options in Python's manner: eddy_loop_new(EDDY_LOOP(.backend = "poll"), &loop). */
 #define EDDY_LOOP(...) \
-    (&(const struct eddy_loop_opts){.abi_size = sizeof(struct eddy_loop_opts), __VA_ARGS__})
+    EDDY_LITERAL_(eddy_loop_opts, .abi_size = sizeof(struct eddy_loop_opts), __VA_ARGS__)
 
 /* Makes a loop; the caller gets one reference. NULL options: defaults. -EINVAL: unknown backend or
  * bad options; EDDY_ENOT_SUPPORTED: this backend cannot work here (the error's text says why);
@@ -156,14 +158,18 @@ EDDY_API int eddy_loop_run_once(struct eddy_loop *loop, eddy_nsec timeout);
 /* A descriptor that is readable when run_once has I/O to do; EDDY_ENOT_SUPPORTED on select and
  * poll. Timers are not behind it: ask eddy_loop_timeout. */
 EDDY_API int eddy_loop_fileno(struct eddy_loop *loop);
-/* How long the next iteration may sleep: 0 if something is ready, EDDY_FOREVER if nothing is due.
- */
+/* How long the next iteration may sleep: 0 if something is ready or changed since the last one,
+ * EDDY_FOREVER if nothing is due. Ask it before each wait on eddy_loop_fileno's descriptor. */
 EDDY_API eddy_nsec eddy_loop_timeout(struct eddy_loop *loop);
 
 /* [any thread] The iteration in progress, or the first one of the next run, is the last. */
 EDDY_API void eddy_loop_stop(struct eddy_loop *loop);
 
-/* In the child after fork, before it goes on with an inherited loop (contract L72). */
+/* In the child after fork, before it goes on with an inherited loop (contract L72): until then
+ * every run returns EDDY_EINVALID_STATE, while closing the loop is fine and does not disturb the
+ * parent's. Forked inside a callback: EDDY_EINVALID_STATE here as well, until that callback has
+ * returned and, with the same code, the run it was called from. Both processes then serve the same
+ * listeners and connections: close those that are the other's. 0 also if there was no fork. */
 EDDY_API int eddy_loop_forked(struct eddy_loop *loop);
 
 EDDY_API bool eddy_loop_is_running(const struct eddy_loop *loop);

@@ -44,7 +44,8 @@ struct eddy_protocol_class {
     const char *name;
 
     /* A server has made an instance, zeroed but for its base; `arg` is the server's .arg. < 0
-     * refuses the connection: it is closed, and fini is not called. NULL: accepts. */
+     * refuses the connection: it is closed, which only debug mode reports, and fini is not called.
+     * NULL: accepts. */
     int (*init)(struct eddy_protocol *p, void *arg);
 
     /* The end of this attachment: no callback of it comes any more, p->transport is NULL. Free p,
@@ -73,7 +74,8 @@ struct eddy_protocol_class {
     void (*buffer_updated)(struct eddy_protocol *p, size_t len);
 
     /* The peer has ended its side; all its bytes were delivered. At most once. True keeps our side
-     * open for writing, and closing is up to you; false, or NULL, closes when written out. */
+     * open for writing, and closing is up to you, even if write_eof has ended it as well; false, or
+     * NULL, closes when written out. */
     bool (*eof_received)(struct eddy_protocol *p);
 
     /* More than the high mark was left unsent: please write no more until resume_writing, which
@@ -91,18 +93,22 @@ struct eddy_protocol_class {
     void (*reserved[4])(void);
 };
 
-/* For the start of a class: .instance_size and friends for a struct that has a struct eddy_protocol
- * as member `member`. static const struct eddy_protocol_class chat = { EDDY_PROTOCOL_CLASS(struct
- * chat, base), .data_received = ...,
- *     }; */
+/* For the start of a class: .instance_size and friends, for a struct that has a struct
+ * eddy_protocol as member `member`.
+ *
+ *     static const struct eddy_protocol_class chat = {
+ *         EDDY_PROTOCOL_CLASS(struct chat, base),
+ *         .data_received = chat_data,
+ *     };
+ */
 #define EDDY_PROTOCOL_CLASS(type, member)                                          \
     .abi_size = sizeof(struct eddy_protocol_class), .instance_size = sizeof(type), \
-    .instance_align = _Alignof(type), .base_offset = offsetof(type, member), .name = #type
+    .instance_align = EDDY_ALIGNOF_(type), .base_offset = offsetof(type, member), .name = #type
 
 /* The same for a class without members of its own. */
 #define EDDY_STATELESS_PROTOCOL_CLASS(class_name)                                                  \
     .abi_size = sizeof(struct eddy_protocol_class), .instance_size = sizeof(struct eddy_protocol), \
-    .instance_align = _Alignof(struct eddy_protocol), .base_offset = 0, .name = (class_name)
+    .instance_align = EDDY_ALIGNOF_(struct eddy_protocol), .base_offset = 0, .name = (class_name)
 
 /* The instance that contains the base `p`. */
 #define EDDY_PROTOCOL_SELF(p, type, member) EDDY_CONTAINER_OF(p, type, member)
@@ -119,11 +125,12 @@ EDDY_API bool eddy_protocol_is_attached(const struct eddy_protocol *p);
 EDDY_API void eddy_protocol_detach(struct eddy_protocol *p);
 
 /* In any phase: connect_failed(why) while connecting, connection_lost(why) once connected; both
- * from the loop. why == NULL: -ECANCELED, or a clean end. */
+ * from the loop. No why, or one whose code is not negative: -ECANCELED, or a clean end. */
 EDDY_API void eddy_protocol_abort(struct eddy_protocol *p, const struct eddy_error *why);
 
 /* Delays fini, and the storage of a server's instance, until as many releases: for those who keep a
- * pointer to p beyond its connection. fini then comes from the loop. */
+ * pointer to p beyond its connection. fini then comes from the loop, or, if that is closed by then,
+ * from inside the last release. A held protocol keeps its loop's memory. */
 EDDY_API void eddy_protocol_hold(struct eddy_protocol *p);
 EDDY_API void eddy_protocol_release(struct eddy_protocol *p);
 

@@ -73,7 +73,7 @@ struct eddy_sim_opts {
 };
 
 #define EDDY_SIM(...) \
-    (&(const struct eddy_sim_opts){.abi_size = sizeof(struct eddy_sim_opts), __VA_ARGS__})
+    EDDY_LITERAL_(eddy_sim_opts, .abi_size = sizeof(struct eddy_sim_opts), __VA_ARGS__)
 
 /* Options for a network as rough, and with buffers as small, as the seed makes it. */
 EDDY_API void eddy_sim_wild(struct eddy_sim_opts *ret, uint64_t seed);
@@ -144,7 +144,7 @@ EDDY_API int eddy_sim_fail(struct eddy_sim *sim, enum eddy_sim_call call, unsign
 EDDY_API void eddy_sim_fail_none(struct eddy_sim *sim);
 /* How often it was called so far, for tests that fail each in turn. */
 EDDY_API unsigned long eddy_sim_calls(const struct eddy_sim *sim, enum eddy_sim_call call);
-/* As .max_fds, from now on. */
+/* As .max_fds, from now on; 0: the default again. */
 EDDY_API void eddy_sim_set_max_fds(struct eddy_sim *sim, int max);
 
 enum eddy_sim_host {

@@ -30,8 +30,8 @@ struct eddy_loop;
  *
  * It is safe to ignore the results: bytes that cannot be kept (-ENOMEM; -ENOBUFS when more than
  * write_max, 64 MiB, wait already) force-close the transport with that code, so a stream never has
- * a hole. EDDY_ECLOSED: closing, the bytes are dropped; EDDY_EINVALID_STATE: after write_eof;
- * -EINVAL: NULL data. */
+ * a hole. EDDY_ECLOSED: closing, the bytes are dropped, which is logged once when it goes on;
+ * EDDY_EINVALID_STATE: after write_eof; -EINVAL: NULL data. */
 
 /* The bytes are sent or copied before it returns. (asyncio: Transport.write) */
 EDDY_API int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len);
@@ -86,8 +86,9 @@ EDDY_API int eddy_transport_unread(struct eddy_transport *t, const void *data, s
 
 /* ---- time-outs ---- */
 
-/* Nothing received for so long: connection_lost(-ETIMEDOUT). 0 or EDDY_OFF: none (the default).
- * -ENOMEM. */
+/* Nothing received for so long: connection_lost(-ETIMEDOUT). 0 or EDDY_OFF: none (the default). The
+ * clock stands still while reading is paused, begins anew when it resumes, and ends with the peer's
+ * end of stream. -ENOMEM. */
 EDDY_API int eddy_transport_set_idle_timeout(struct eddy_transport *t, eddy_nsec span);
 /* Bytes wait and the peer takes none for so long: connection_lost(-ETIMEDOUT). 0: none while open,
  * 60 s while closing (the default); EDDY_OFF: never. -ENOMEM. */
@@ -101,7 +102,8 @@ EDDY_API int eddy_transport_set_linger(struct eddy_transport *t, eddy_nsec span)
 /* Ends delivery at once, sends what is buffered, then connection_lost(NULL). Nothing that was
  * accepted for writing is destroyed by it (contract T5). */
 EDDY_API void eddy_transport_close(struct eddy_transport *t);
-/* Drops what is buffered; connection_lost(why) follows from the loop. The first reason wins. */
+/* Drops what is buffered; connection_lost(why) follows from the loop; a clean one if there is no
+ * why, or its code is not negative. The first reason wins. */
 EDDY_API void eddy_transport_abort(struct eddy_transport *t, const struct eddy_error *why);
 /* True from close, abort, a fatal error, or the end of stream that closes it. Never goes back. */
 EDDY_API bool eddy_transport_is_closing(const struct eddy_transport *t);

@@ -17,7 +17,7 @@ struct eddy_connection_opts {
     const char *site; /* set by EDDY_CONNECTION: where the connection was opened */
     const char *host; /* a numeric address */
     int port;
-    int sock; /* or a connected stream socket, with .use_sock; the transport's on success */
+    int sock; /* or a connected stream socket, with .use_sock; the transport's, see below */
     bool use_sock;
     int family;             /* AF_INET or AF_INET6: -EINVAL if host is another */
     const char *local_host; /* bind to this numeric address first */
@@ -33,18 +33,19 @@ struct eddy_connection_opts {
 
 /* eddy_create_connection(loop, &me->base, EDDY_CONNECTION(.host = "127.0.0.1", .port = 7000), NULL)
  */
-#define EDDY_CONNECTION(...)               \
-    (&(const struct eddy_connection_opts){ \
-        .abi_size = sizeof(struct eddy_connection_opts), .site = EDDY_SITE, __VA_ARGS__})
+#define EDDY_CONNECTION(...)                                                             \
+    EDDY_LITERAL_(eddy_connection_opts, .abi_size = sizeof(struct eddy_connection_opts), \
+                  .site = EDDY_SITE, __VA_ARGS__)
 
 /* Connects and attaches `p`, which must be initialised and not attached; it may be attached again
  * from its own connection_lost, connect_failed or fini. 0: connection_made or connect_failed
  * follows from the loop, exactly one of them. The future in *ret (which may be NULL; else the
  * caller's reference) carries the status only; it is done after connection_made, and cancelling it
  * gives up. < 0: nothing was begun and no callback comes. -EINVAL: bad options or protocol, or a
- * host that is not numeric (names are not looked up yet); -ENOMEM; -EMFILE; EDDY_ELOOP_CLOSED.
- * .sock is still the caller's after -EINVAL and EDDY_ELOOP_CLOSED, closed after any other failure
- * (contract G29). */
+ * host that is not numeric (names are not looked up yet); -ENOMEM; -EMFILE; EDDY_EFD_IN_USE: .sock
+ * is this loop's already; EDDY_ELOOP_CLOSED; -E2BIG: options of a later version. .sock is still the
+ * caller's after -EINVAL, -E2BIG, EDDY_EFD_IN_USE and EDDY_ELOOP_CLOSED, closed after any other
+ * failure (contract G29). */
 EDDY_API int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
                                     const struct eddy_connection_opts *opts,
                                     struct eddy_future **ret);

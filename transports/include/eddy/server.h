@@ -21,7 +21,7 @@ struct eddy_server_opts {
     const char *host;         /* a numeric address; NULL or "": all interfaces, IPv6 and IPv4 */
     const char *const *hosts; /* or several, ended by NULL; duplicates are bound once */
     int port;                 /* 0: the kernel chooses, for each address */
-    int sock; /* or a bound stream socket, with .use_sock; the server's on success */
+    int sock; /* or a bound stream socket, with .use_sock; the server's, see below */
     bool use_sock;
     int family;               /* AF_INET or AF_INET6: only these addresses */
     int backlog;              /* 0: 100 */
@@ -30,32 +30,36 @@ struct eddy_server_opts {
     bool keep_alive;          /* SO_KEEPALIVE on the connections */
     bool not_serving;         /* bound, but not listening before eddy_server_start_serving */
     unsigned max_connections; /* 0: no limit; at the limit others wait in the backlog */
-    void *arg;                /* given to the class's init */
+    void *arg;                /* given to the class's init, and to .started */
     eddy_nsec idle_timeout, write_timeout,
         linger;                              /* see eddy_transport_set_idle_timeout and so on */
     size_t write_low, write_high, write_max; /* 0: the defaults */
 
     /* eddy_serve only */
     const struct eddy_loop_opts *loop; /* for the loop it makes */
-    eddy_nsec drain_timeout; /* how long the connections may take after a signal; 0: 10 s */
-    void (*started)(struct eddy_server *server, void *arg); /* the server listens */
+    /* How long the connections may take after a signal; 0: 10 s, EDDY_FOREVER: no limit. */
+    eddy_nsec drain_timeout;
+    /* The server listens, and the loop runs as soon as this returns: the place to start timers,
+     * clients or other servers on the same loop (eddy_server_loop). `arg` is .arg above. */
+    void (*started)(struct eddy_server *server, void *arg);
 
     struct eddy_error *error; /* filled in when the call fails */
     void *reserved[4];
 };
 
 /* eddy_create_server(loop, &echo, EDDY_SERVER(.host = "127.0.0.1", .port = 7000), &server) */
-#define EDDY_SERVER(...)               \
-    (&(const struct eddy_server_opts){ \
-        .abi_size = sizeof(struct eddy_server_opts), .site = EDDY_SITE, __VA_ARGS__})
+#define EDDY_SERVER(...)                                                         \
+    EDDY_LITERAL_(eddy_server_opts, .abi_size = sizeof(struct eddy_server_opts), \
+                  .site = EDDY_SITE, __VA_ARGS__)
 
 /* Binds every address and, unless .not_serving, listens. `ret` may be NULL: the loop keeps a server
  * until it is closed. Otherwise the caller gets one reference.
  * -EINVAL: no or bad class, bad options, or a host that is not numeric (names are not looked up
  * yet); -EADDRINUSE, -EACCES ...: binding failed, with the address in the error's text; -EMFILE;
- * -ENOMEM; EDDY_ENOT_SUPPORTED: reuse_port where there is none; EDDY_ELOOP_CLOSED. On failure
- * nothing is left open; .sock is still the caller's after -EINVAL, closed after any other failure
- * (contract G29). */
+ * -ENOMEM; EDDY_ENOT_SUPPORTED: reuse_port where there is none; EDDY_EFD_IN_USE: .sock is this
+ * loop's already; EDDY_ELOOP_CLOSED; -E2BIG: options of a later version. On failure nothing is left
+ * open; .sock is still the caller's after -EINVAL, -E2BIG, EDDY_EFD_IN_USE and EDDY_ELOOP_CLOSED,
+ * closed after any other failure (contract G29). */
 EDDY_API int eddy_create_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
                                 const struct eddy_server_opts *opts, struct eddy_server **ret);
 
