@@ -171,12 +171,19 @@ static int make_transport(struct eddy_server *s, int fd, const struct eddy_addr 
     return 0;
 }
 
+/* -ENOSPC comes from a selector that may not watch any more (epoll: max_user_watches). */
+static bool is_shortage(int code)
+{
+    return code == -EMFILE || code == -ENFILE || code == -ENOBUFS || code == -ENOMEM ||
+           code == -ENOSPC;
+}
+
 void eddy_server_accepted(struct eddy_server *s, int res, const struct eddy_addr *peer)
 {
     struct eddy_transport *t;
     struct eddy_protocol *p;
 
-    if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
+    if (is_shortage(res)) {
         starve(s, res);
         return;
     }
@@ -374,11 +381,15 @@ int eddy_server_serve_forever(struct eddy_server *s, struct eddy_future **ret)
         return EDDY_ECLOSED;
     if (s->forever)
         return EDDY_EINVALID_STATE;
-    int rc = eddy_server_start_serving(s);
+    struct eddy_future *f = NULL;
+    int rc = eddy_future_new(s->loop, &f);
     if (rc == 0)
-        rc = eddy_future_new(s->loop, &s->forever);
-    if (rc < 0)
+        rc = eddy_server_start_serving(s);
+    if (rc < 0) {
+        eddy_future_unref(f);
         return rc;
+    }
+    s->forever = f;
     eddy_future_on_cancel(s->forever, forever_cancelled, s);
     *ret = eddy_future_ref(s->forever);
     return 0;

@@ -4,8 +4,9 @@
 
 #include <eddy/base.h>
 
-/* `size` is the abi_size of *opts, `known` the size of the struct that this library was built with. A
- * longer one is of a later version: good as long as nothing is asked for by what is not known here. */
+/* `size` is the abi_size of *opts, `known` the size of the struct that this library was built with.
+ * A longer one is of a later version: good as long as nothing is asked for by what is not known
+ * here. */
 static inline int eddy_opts_check(const void *opts, size_t size, size_t known)
 {
     const char *bytes = (const char *)opts;

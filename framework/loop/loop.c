@@ -123,24 +123,32 @@ void eddy_callback_report(struct eddy_loop *loop, eddy_nsec begin, const char *w
                       what, name ? name : "(unnamed)", (double)took / 1e9);
 }
 
-bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char *site)
+static void report_misuse(struct eddy_loop *loop, int code, const char *call, const char *site)
 {
     struct eddy_error error;
 
-    if (loop->closing)
-        return false;
-    if (loop->closed)
-        eddy_error_set(&error, EDDY_ELOOP_CLOSED, call, "%s: the loop is closed", call);
-    else if (loop->debug && eddy_loop_is_running(loop) && running_loop != loop)
-        eddy_error_set(&error, EDDY_ETHREAD, call,
-                       "%s: called from a thread other than the loop's; "
-                       "use eddy_loop_call_soon_threadsafe",
-                       call);
-    else
-        return true;
+    eddy_error_set(&error, code, call, "%s: %s%s", call, eddy_strerror(code),
+                   code == EDDY_ETHREAD ? "; use eddy_loop_call_soon_threadsafe" : "");
     eddy_loop_problem(
         loop, &(struct eddy_problem){
                   .message = "Misuse of the event loop", .error = &error, .fd = -1, .site = site});
+}
+
+bool eddy_loop_may_call(struct eddy_loop *loop, const char *call, const char *site)
+{
+    if (!loop->debug || !eddy_loop_is_running(loop) || running_loop == loop)
+        return true;
+    report_misuse(loop, EDDY_ETHREAD, call, site);
+    return false;
+}
+
+bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char *site)
+{
+    if (loop->closing)
+        return false;
+    if (!loop->closed)
+        return eddy_loop_may_call(loop, call, site);
+    report_misuse(loop, EDDY_ELOOP_CLOSED, call, site);
     return false;
 }
 

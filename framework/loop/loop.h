@@ -98,8 +98,10 @@ static inline bool eddy_loop_is_open(const struct eddy_loop *loop)
     return !loop->closed && !loop->closing;
 }
 
-/* For void calls that find the loop closed, or, in debug mode, themselves on the wrong thread:
- * reports the misuse by on_problem and returns false (contract L17, L50). */
+/* In debug mode, on another thread than the running loop's: reports the misuse by on_problem and
+ * returns false (contract L50). */
+bool eddy_loop_may_call(struct eddy_loop *loop, const char *call, const char *site);
+/* The same for what a closed loop cannot do any more (contract L17). */
 bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char *site);
 
 /* Reports a problem to on_problem, or logs it. */

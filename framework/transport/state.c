@@ -139,7 +139,7 @@ void eddy_transport_fail(struct eddy_transport *t, int code, const char *op)
 
 void eddy_transport_abort(struct eddy_transport *t, const struct eddy_error *why)
 {
-    if (t->io.loop->debug && !eddy_loop_may_schedule(t->io.loop, "abort", NULL))
+    if (!eddy_loop_may_call(t->io.loop, "abort", NULL))
         return;
     transport_lose(t, why && why->code < 0 ? why->code : 0, "abort", why);
 }
@@ -162,7 +162,7 @@ void eddy_transport_close(struct eddy_transport *t)
 {
     if (t->state >= EDDY_TRANSPORT_CLOSING)
         return;
-    if (t->io.loop->debug && !eddy_loop_may_schedule(t->io.loop, "close", NULL))
+    if (!eddy_loop_may_call(t->io.loop, "close", NULL))
         return;
     drop_unread(t);
     set_state(t, EDDY_TRANSPORT_CLOSING);

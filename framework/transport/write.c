@@ -174,7 +174,7 @@ static int check_writable(struct eddy_transport *t, const char *call)
 
     if (t->state >= EDDY_TRANSPORT_CLOSING)
         return discard(t);
-    if (EDDY_UNLIKELY(loop->debug) && !eddy_loop_may_schedule(loop, call, NULL))
+    if (!eddy_loop_may_call(loop, call, NULL))
         return EDDY_ETHREAD;
     if (t->flags & T_EOF_WANTED)
         return EDDY_EINVALID_STATE;

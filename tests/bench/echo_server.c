@@ -1,6 +1,7 @@
 /*
- * What other libraries' servers are compared with: echo_server [--backend NAME] PORT [echo|discard].
- * echo sends back what it receives, discard throws it away. Ends on SIGINT or SIGTERM.
+ * What other libraries' servers are compared with: echo_server [--backend NAME] PORT
+ * [echo|discard]. echo sends back what it receives, discard throws it away. Ends on SIGINT or
+ * SIGTERM.
  */
 #include <eddy/eddy.h>
 

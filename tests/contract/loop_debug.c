@@ -1,6 +1,7 @@
 /* Problems, and what debug mode adds. */
 /* backends: select poll epoll sim sim-late */
 #include "tests/support/nodes.h"
+#include "tests/support/stream.h"
 #include "tests/support/test.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -312,6 +313,41 @@ static void L51_the_limit_is_an_option(void)
     end();
 }
 
+static struct stage *closing_stage;
+static int written;
+
+static void write_to_client(struct actor *a)
+{
+    struct stage *s = closing_stage;
+    (void)a;
+    written = eddy_transport_write(s->client.t, "x", 1);
+}
+
+/* As they may without debug mode: it is no other thread that calls. */
+static void L16_L50_transports_may_be_used_while_the_loop_closes(void)
+{
+    struct stage s;
+    struct actor second;
+    stage_init(&s);
+    stage_add(&s, &second, false);
+    second.on[ON_FAILED] = write_to_client;
+    stage_open(&s);
+    closing_stage = &s;
+    eddy_loop_set_debug(s.loop, true);
+    CHECK_INT(actor_connect(&second), 0);
+    eddy_future_unref(s.client.future);
+    eddy_future_unref(second.future);
+    eddy_server_close(s.server);
+    eddy_server_unref(s.server);
+    test_expect_log("still open");
+    written = 1;
+    CHECK_INT(eddy_loop_close(s.loop), 0);
+    CHECK_INT(second.count[ON_FAILED], 1);
+    CHECK_INT(written, 0);
+    CHECK_INT(s.problems.count, 0);
+    test_loop_free(s.loop);
+}
+
 const struct test_case test_cases[] = {
     TEST(L45_the_problem_handler_can_be_changed),
     TEST(L45_L47_without_a_handler_problems_are_logged),
@@ -327,5 +363,6 @@ const struct test_case test_cases[] = {
     TEST(L51_slow_callbacks_are_not_timed_outside_debug_mode),
     TEST(L49_L51_switching_inside_a_callback_is_safe),
     TEST(L51_the_limit_is_an_option),
+    TEST(L16_L50_transports_may_be_used_while_the_loop_closes),
     TEST_END,
 };

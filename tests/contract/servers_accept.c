@@ -278,6 +278,25 @@ static void S27_only_a_descriptor_that_is_free_again_ends_the_rest(void)
     stage_close(&s);
 }
 
+/* epoll's max_user_watches: the listener is armed again when the rest is over. */
+static void S27_a_selector_that_takes_no_more(void)
+{
+    struct stage s;
+    if (!test_is_sim() || stage_is_late())
+        return;
+    stage_init(&s);
+    stage_begin(&s);
+    for (unsigned long nth = 1; nth <= 2; nth++) /* it is tried once more before it is reported */
+        CHECK_INT(eddy_sim_fail(test_sim(s.loop), EDDY_SIM_SELECT_SET, nth, -ENOSPC), 0);
+    UNTIL(&s, s.problems.count == 1);
+    CHECK_INT(s.problems.code, -ENOSPC);
+    int fd = raw_connecting(&s);
+    UNTIL(&s, s.peer.count[ON_MADE] == 1);
+    raw_close(&s, fd);
+    s.expected_problems = 1;
+    stage_close(&s);
+}
+
 const struct test_case test_cases[] = {
     CASE(S26_accepted_from_the_loop),
     CASE(S25_many_connections_in_one_go),
@@ -291,5 +310,6 @@ const struct test_case test_cases[] = {
     CASE(S28_other_accept_errors_are_reported),
     CASE(S25_an_aborted_connection_is_skipped),
     CASE(S27_only_a_descriptor_that_is_free_again_ends_the_rest),
+    CASE(S27_a_selector_that_takes_no_more),
     {NULL, NULL},
 };

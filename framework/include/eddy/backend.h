@@ -168,7 +168,8 @@ struct eddy_backend_class {
     eddy_nsec (*now)(struct eddy_backend *b);
 
     /* Applies wishes, sleeps at most `timeout`, collects what happened; calls nobody. Does not
-     * sleep while an io is being closed. 0 or a negative code, which ends the run. */
+     * sleep while an io is being closed. 0 or a negative code, which ends the run; dispatch may
+     * still be called then, for the quiet point. */
     int (*wait)(struct eddy_backend *b, eddy_nsec timeout);
     /* Makes the upcalls for what was collected, then the quiet point. */
     void (*dispatch)(struct eddy_backend *b);

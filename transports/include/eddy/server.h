@@ -100,9 +100,9 @@ EDDY_API int eddy_server_wait_closed(struct eddy_server *s, struct eddy_future *
  * second call only sets a new time-out. */
 EDDY_API int eddy_server_drain(struct eddy_server *s, eddy_nsec timeout, struct eddy_future **ret);
 
-/* Serves until cancelled: the future is done, with -ECANCELED, when it or the server was closed and
- * the last connection has ended; cancelling it closes the server. EDDY_EINVALID_STATE: called
- * already; EDDY_ECLOSED; -ENOMEM. */
+/* Serves until cancelled: the future is done, with -ECANCELED, when the server was closed and its
+ * last connection has ended, or at once when it is cancelled itself, which closes the server.
+ * EDDY_EINVALID_STATE: called already; EDDY_ECLOSED; -ENOMEM; -errno of listen. */
 EDDY_API int eddy_server_serve_forever(struct eddy_server *s, struct eddy_future **ret);
 
 #ifdef __cplusplus

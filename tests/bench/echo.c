@@ -1,0 +1,139 @@
+/* smoke */
+/*
+ * Echo against a bare epoll server: the server's CPU per message, and what the connections got
+ * done.
+ *
+ *     echo [--rounds N]            the comparison
+ *     echo --bare PORT             the bare server alone, to be started under a tool
+ *     echo --load PORT CONNS N     the load alone: N messages of 64 bytes over CONNS connections
+ */
+#include "tests/bench/bare.h"
+#include "tests/bench/client.h"
+
+static void echo_data(struct eddy_protocol *p, const void *data, size_t len)
+{
+    eddy_transport_write(p->transport, data, len);
+}
+
+static void echo_pause(struct eddy_protocol *p)
+{
+    eddy_transport_pause_reading(p->transport);
+}
+
+static void echo_resume(struct eddy_protocol *p)
+{
+    eddy_transport_resume_reading(p->transport);
+}
+
+static const struct eddy_protocol_class echo = {
+    EDDY_STATELESS_PROTOCOL_CLASS("echo"),
+    .data_received = echo_data,
+    .pause_writing = echo_pause,
+    .resume_writing = echo_resume,
+};
+
+static void serve_ours(int listener, void *arg)
+{
+    (void)arg;
+    serve_eddy(listener, &echo);
+}
+
+static void serve_base(int listener, void *arg)
+{
+    (void)arg;
+    serve_bare(listener, 0);
+}
+
+struct scenario {
+    const char *what;
+    int connections;
+    size_t batch; /* bytes on their way in each connection */
+    int messages; /* that these are */
+    long batches;
+    double budget;
+};
+
+struct result {
+    double cpu, wall; /* seconds per message */
+};
+
+static struct result measure(void (*serve)(int listener, void *arg), const struct scenario *s,
+                             long batches)
+{
+    struct child server;
+    struct client client;
+
+    child_start(&server, serve, NULL);
+    client_open(&client, server.port, s->connections, s->batch);
+    client_run(&client, batches / 10 + s->connections);
+    double cpu = cpu_of(server.pid), wall = wall_time();
+    client_run(&client, batches);
+    cpu = cpu_of(server.pid) - cpu;
+    wall = wall_time() - wall;
+    client_close(&client);
+    child_stop(&server);
+    double messages = (double)batches * s->messages;
+    return (struct result){.cpu = cpu / messages, .wall = wall / messages};
+}
+
+static void compare(const struct scenario *s)
+{
+    struct series cpu = {.what = s->what, .unit = "ns", .scale = 1e9, .budget = s->budget};
+    long batches = smoke ? 500 : s->batches;
+
+    for (int i = 0; i < rounds; i++) {
+        struct result base = {0}, ours;
+
+        if (i % 2 == 0)
+            base = measure(serve_base, s, batches);
+        ours = measure(serve_ours, s, batches);
+        if (i % 2 == 1)
+            base = measure(serve_base, s, batches);
+        series_add(&cpu, ours.cpu, base.cpu);
+    }
+    series_print(&cpu);
+}
+
+static int bare_alone(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    a.sin_port = htons((uint16_t)port);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 4096) < 0)
+        die("listen");
+    serve_bare(fd, 0);
+}
+
+static int load_alone(int port, int connections, long messages)
+{
+    struct client client;
+
+    client_open(&client, port, connections, 64);
+    client_run(&client, messages);
+    client_close(&client);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct scenario scenarios[] = {
+        {"64 B, 1 connection", 1, 64, 1, 20000, 0},
+        {"64 B, 50 connections", 50, 64, 1, 200000, 1.03},
+        {"64 B, 50 connections, 16 at a time", 50, 1024, 16, 50000, 0},
+        {"64 B, 1000 connections", 1000, 64, 1, 200000, 0},
+        {"16 KiB, 50 connections", 50, 16384, 1, 50000, 0},
+    };
+
+    if (argc == 3 && strcmp(argv[1], "--bare") == 0)
+        return bare_alone(atoi(argv[2]));
+    if (argc == 5 && strcmp(argv[1], "--load") == 0)
+        return load_alone(atoi(argv[2]), atoi(argv[3]), atol(argv[4]));
+    bench_options(argc, argv);
+    pin_to(CLIENT_CORE);
+    table_head("echo: server CPU per message", "bare epoll");
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
+        compare(&scenarios[i]);
+    return 0;
+}
