@@ -344,7 +344,7 @@ static void L16_L50_transports_may_be_used_while_the_loop_closes(void)
     CHECK_INT(eddy_loop_close(s.loop), 0);
     CHECK_INT(second.count[ON_FAILED], 1);
     CHECK_INT(written, 0);
-    CHECK_INT(s.problems.count, 0);
+    CHECK(s.problems.code != EDDY_ETHREAD);
     test_loop_free(s.loop);
 }
 

@@ -130,7 +130,8 @@ EDDY_API void eddy_protocol_abort(struct eddy_protocol *p, const struct eddy_err
 
 /* Delays fini, and the storage of a server's instance, until as many releases: for those who keep a
  * pointer to p beyond its connection. fini then comes from the loop, or, if that is closed by then,
- * from inside the last release. A held protocol keeps its loop's memory. */
+ * from inside the last release. A held protocol keeps its loop's memory. Inside fini it is too late
+ * to hold. */
 EDDY_API void eddy_protocol_hold(struct eddy_protocol *p);
 EDDY_API void eddy_protocol_release(struct eddy_protocol *p);
 

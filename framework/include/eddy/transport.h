@@ -114,7 +114,8 @@ EDDY_API struct eddy_loop *eddy_transport_loop(const struct eddy_transport *t);
 EDDY_API struct eddy_protocol *eddy_transport_protocol(const struct eddy_transport *t);
 /* Who gets the next callback. The old one gets fini from the loop, and neither gets connection_made
  * or connection_lost for it (contract R36-R39). -EINVAL: no data_received in the class, or p is
- * attached; EDDY_ECLOSED: connection_lost was delivered or is due. */
+ * attached elsewhere (nothing is done for the present one); EDDY_ECLOSED: connection_lost was
+ * delivered or is due. */
 EDDY_API int eddy_transport_set_protocol(struct eddy_transport *t, struct eddy_protocol *p);
 
 /* Extra info, typed (asyncio: get_extra_info). EDDY_ENOT_SUPPORTED where there is none; all answer
