@@ -11,6 +11,7 @@
 
 #include "framework/base/alloc.h"
 #include "framework/loop/loop.h"
+#include <string.h>
 
 #define READ_SIZE (256 * 1024)
 #define MAX_EVENTS 512
@@ -512,8 +513,10 @@ static int open_waker(struct reactor *r)
         rc = eddy_loop_reserve_fd(loop, fd > r->waker_fds[1] ? fd : r->waker_fds[1]);
     if (rc == 0)
         rc = r->selector->cls->set(r->selector, fd, WAKER_COOKIE, 0, EDDY_READ);
-    if (rc == 0)
-        loop->ios[fd] = loop->ios[r->waker_fds[1]] = &r->waker;
+    if (rc == 0) {
+        eddy_loop_set_io(loop, fd, &r->waker);
+        eddy_loop_set_io(loop, r->waker_fds[1], &r->waker);
+    }
     return rc;
 }
 
@@ -525,7 +528,7 @@ static void close_waker(struct reactor *r)
         if (r->waker_fds[i] < 0 || (i == 1 && r->waker_fds[1] == r->waker_fds[0]))
             continue;
         if (eddy_loop_io(loop, r->waker_fds[i]) == &r->waker)
-            loop->ios[r->waker_fds[i]] = NULL;
+            eddy_loop_set_io(loop, r->waker_fds[i], NULL);
         r->sys->cls->close(r->sys, r->waker_fds[i]);
     }
     r->waker_fds[0] = r->waker_fds[1] = -1;
@@ -560,8 +563,10 @@ static int reactor_forked(struct eddy_backend *b)
     close_waker(r);
     rc = open_waker(r);
     for (int fd = 0; anew && rc == 0 && fd < loop->ios_room; fd++) {
-        if (loop->ios[fd] && loop->ios[fd] != &r->waker)
-            rc = arm_anew(r, loop->ios[fd]);
+        struct eddy_io *io = eddy_loop_io(loop, fd);
+
+        if (io && io != &r->waker)
+            rc = arm_anew(r, io);
     }
     return rc;
 }
@@ -600,10 +605,11 @@ static const struct eddy_backend_class reactor_class = {
 
 int eddy_reactor_open(struct eddy_loop *loop, struct eddy_selector *s, struct eddy_backend **ret)
 {
-    struct reactor *r = eddy_zalloc(sizeof *r);
+    struct reactor *r = eddy_alloc(sizeof *r);
 
     if (!r)
         return -ENOMEM;
+    memset(r, 0, offsetof(struct reactor, events)); /* the buffers are left untouched: no pages */
     r->cls = reactor_class;
     r->cls.name = s->cls->name;
     r->base.cls = &r->cls;

@@ -46,7 +46,9 @@ static inline struct eddy_link *eddy_list_pop(struct eddy_link *head)
 
     if (l == head)
         return NULL;
-    eddy_link_remove(l);
+    head->next = l->next;
+    l->next->prev = head;
+    l->next = NULL; /* the mark of no member; prev may stay */
     return l;
 }
 

@@ -32,7 +32,7 @@
 #endif
 
 #define FRAME_SIZE ((size_t)32 * 1024)
-#define FRAMES 8
+#define FRAMES 16
 /* Objects larger than this are allocated one by one: a frame would hold too few of them. */
 #define OBJECT_MAX ((size_t)4096)
 

@@ -2,25 +2,47 @@
 #include "framework/base/alloc.h"
 #include "framework/loop/loop.h"
 #include <limits.h>
-#include <string.h>
 
+/* Chunks never move. One array that doubles leaves its former self in the heap: 7 bytes for each of
+ * 10,000 connections, besides room for 6,000 more. */
 int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd)
 {
+    int needed = fd / EDDY_IOS_CHUNK + 1;
+
     if (fd < loop->ios_room)
         return 0;
-    int room = loop->ios_room ? loop->ios_room : 64;
-    while (room <= fd) {
-        if (room > INT_MAX / 2)
+    if (needed > loop->io_chunks_room) {
+        int room = needed * 2; /* fits: the chunk is larger than 2 */
+        struct eddy_io ***grown = eddy_realloc(loop->io_chunks, (size_t)room * sizeof *grown);
+
+        if (!grown)
             return -ENOMEM;
-        room *= 2;
+        loop->io_chunks = grown;
+        loop->io_chunks_room = room;
     }
-    struct eddy_io **grown = eddy_realloc(loop->ios, (size_t)room * sizeof *grown);
-    if (!grown)
-        return -ENOMEM;
-    memset(grown + loop->ios_room, 0, (size_t)(room - loop->ios_room) * sizeof *grown);
-    loop->ios = grown;
-    loop->ios_room = room;
+    while (loop->ios_room / EDDY_IOS_CHUNK < needed) {
+        struct eddy_io **chunk;
+
+        if (loop->ios_room > INT_MAX - EDDY_IOS_CHUNK)
+            return -ENOMEM;
+        chunk = eddy_zalloc(EDDY_IOS_CHUNK * sizeof *chunk);
+        if (!chunk)
+            return -ENOMEM;
+        loop->io_chunks[loop->ios_room / EDDY_IOS_CHUNK] = chunk;
+        loop->ios_room += EDDY_IOS_CHUNK;
+    }
     return 0;
+}
+
+void eddy_loop_free_ios(struct eddy_loop *loop)
+{
+    while (loop->ios_room > 0) {
+        loop->ios_room -= EDDY_IOS_CHUNK;
+        eddy_free(loop->io_chunks[loop->ios_room / EDDY_IOS_CHUNK]);
+    }
+    eddy_free(loop->io_chunks);
+    loop->io_chunks = NULL;
+    loop->io_chunks_room = 0;
 }
 
 /* The descriptor is io's now. A watch that is still there was not removed before its descriptor was
@@ -28,11 +50,11 @@ int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd)
 static void enter(struct eddy_io *io)
 {
     struct eddy_loop *loop = io->loop;
-    struct eddy_io *shell = loop->ios[io->fd];
+    struct eddy_io *shell = eddy_loop_io(loop, io->fd);
 
     if (shell)
         loop->backend->cls->watch(loop->backend, shell, 0);
-    loop->ios[io->fd] = io;
+    eddy_loop_set_io(loop, io->fd, io);
 }
 
 int eddy_io_attach(struct eddy_io *io, eddy_fd fd)
@@ -72,6 +94,6 @@ void eddy_io_close(struct eddy_io *io)
     struct eddy_loop *loop = io->loop;
 
     if (eddy_loop_io(loop, io->fd) == io)
-        loop->ios[io->fd] = NULL;
+        eddy_loop_set_io(loop, io->fd, NULL);
     loop->backend->cls->close(loop->backend, io);
 }

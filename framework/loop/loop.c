@@ -154,17 +154,24 @@ bool eddy_loop_may_schedule(struct eddy_loop *loop, const char *call, const char
 
 /* ---- handles ---- */
 
+/* Apart, so that call_soon needs no frame. */
+static EDDY_COLD bool may_call_soon(struct eddy_loop *loop, const struct eddy_handle *h,
+                                    const char *site)
+{
+    if (!eddy_loop_may_schedule(loop, "call_soon", site))
+        return false;
+    if (h->fn)
+        return true;
+    eddy_loop_problem(loop, &(struct eddy_problem){
+                                .message = "call_soon without a function", .fd = -1, .site = site});
+    return false;
+}
+
 void eddy_loop_call_soon_site(struct eddy_loop *loop, struct eddy_handle *h, const char *site)
 {
-    if (EDDY_UNLIKELY(loop->debug || loop->closed || loop->closing) &&
-        !eddy_loop_may_schedule(loop, "call_soon", site))
+    if (EDDY_UNLIKELY(loop->debug || loop->closed || loop->closing || !h->fn) &&
+        !may_call_soon(loop, h, site))
         return;
-    if (EDDY_UNLIKELY(!h->fn)) {
-        eddy_loop_problem(loop, &(struct eddy_problem){.message = "call_soon without a function",
-                                                       .fd = -1,
-                                                       .site = site});
-        return;
-    }
     if (eddy_link_is_member(&h->link_))
         return;
     h->site_ = site;
@@ -183,6 +190,15 @@ bool eddy_handle_is_pending(const struct eddy_handle *h)
 
 /* ---- an iteration (contract L22-L27) ---- */
 
+static EDDY_COLD void run_watched(struct eddy_loop *loop, struct eddy_handle *h)
+{
+    const char *site = h->site_;
+    eddy_nsec begin = eddy_callback_begin(loop);
+
+    h->fn(h); /* h may be gone */
+    eddy_callback_end(loop, begin, "handle", site);
+}
+
 static void run_batch(struct eddy_loop *loop)
 {
     struct eddy_link batch, *l;
@@ -191,11 +207,11 @@ static void run_batch(struct eddy_loop *loop)
     eddy_list_splice(&batch, &loop->ready);
     while (EDDY_LIKELY(!loop->abandoned) && (l = eddy_list_pop(&batch)) != NULL) {
         struct eddy_handle *h = EDDY_CONTAINER_OF(l, struct eddy_handle, link_);
-        const char *site = h->site_;
-        eddy_nsec begin = eddy_callback_begin(loop);
 
-        h->fn(h); /* h may be gone */
-        eddy_callback_end(loop, begin, "handle", site);
+        if (EDDY_LIKELY(!loop->debug))
+            h->fn(h); /* h may be gone */
+        else
+            run_watched(loop, h);
     }
     if (EDDY_LIKELY(eddy_list_empty(&batch)))
         return;
@@ -421,7 +437,7 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
 
     rc = eddy_backend_open(loop, opts, &loop->backend);
     if (rc < 0) {
-        eddy_free(loop->ios);
+        eddy_loop_free_ios(loop);
         eddy_free(loop);
         return rc;
     }
@@ -462,7 +478,7 @@ void eddy_loop_unref(struct eddy_loop *loop)
         return;
     }
     loop->backend->cls->free(loop->backend);
-    eddy_free(loop->ios);
+    eddy_loop_free_ios(loop);
     eddy_free(loop);
 }
 

@@ -55,8 +55,9 @@ struct eddy_loop {
     struct eddy_link resources;  /* struct eddy_resource */
     struct eddy_link watches;    /* one member per watched descriptor */
     struct eddy_link starving;   /* struct eddy_handle: started when a descriptor becomes free */
-    struct eddy_io **ios;        /* by descriptor: ours, and those watched */
-    int ios_room;
+    struct eddy_io ***io_chunks; /* by descriptor: ours, and those watched */
+    int io_chunks_room;
+    int ios_room;      /* descriptors that there are chunks for */
     unsigned open_ios; /* `closed` is owed to so many */
     unsigned
         lent; /* callbacks that run inside a call of the user: no run, no close (contract G23) */
@@ -133,13 +134,23 @@ static inline void eddy_callback_end(struct eddy_loop *loop, eddy_nsec begin, co
 
 /* ---- io.c: endpoints and the table of descriptors ---- */
 
+#define EDDY_IOS_CHUNK 512
+
 /* The io at a descriptor of ours or watched by us, NULL for any other. */
 static inline struct eddy_io *eddy_loop_io(const struct eddy_loop *loop, eddy_fd fd)
 {
-    return fd >= 0 && fd < loop->ios_room ? loop->ios[fd] : NULL;
+    return fd >= 0 && fd < loop->ios_room
+               ? loop->io_chunks[fd / EDDY_IOS_CHUNK][fd % EDDY_IOS_CHUNK]
+               : NULL;
+}
+/* There must be room. */
+static inline void eddy_loop_set_io(struct eddy_loop *loop, eddy_fd fd, struct eddy_io *io)
+{
+    loop->io_chunks[fd / EDDY_IOS_CHUNK][fd % EDDY_IOS_CHUNK] = io;
 }
 /* Room for fd in the table: -ENOMEM. */
 int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd);
+void eddy_loop_free_ios(struct eddy_loop *loop);
 /* As the backend's calls, with the table kept. attach: on failure fd is still the caller's. */
 int eddy_io_attach(struct eddy_io *io, eddy_fd fd);
 int eddy_io_connect(struct eddy_io *io, const struct eddy_addr *to, const struct eddy_addr *local);
