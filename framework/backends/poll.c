@@ -1,6 +1,7 @@
 #include "framework/backends/selectors.h"
 #include "framework/base/alloc.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -64,6 +65,8 @@ static int slot_of(const struct poll_selector *p, eddy_fd fd)
 static int make_room(struct poll_selector *p, eddy_fd fd)
 {
     if (fd >= p->slots_len) {
+        if (fcntl(fd, F_GETFD) < 0) /* a wild number must not cost the memory of all below it */
+            return -errno;
         int len = fd < INT_MAX / 2 ? (fd < 32 ? 64 : fd * 2) : INT_MAX;
         int *slots = eddy_realloc(p->slots, (size_t)len * sizeof(*slots));
 

@@ -549,6 +549,17 @@ static int arm_anew(struct reactor *r, struct eddy_io *io)
     return rc;
 }
 
+static int arm_chunk_anew(struct reactor *r, struct eddy_io **chunk)
+{
+    int rc = 0;
+
+    for (int i = 0; chunk && rc == 0 && i < EDDY_IOS_CHUNK; i++) {
+        if (chunk[i] && chunk[i] != &r->waker)
+            rc = arm_anew(r, chunk[i]);
+    }
+    return rc;
+}
+
 static int reactor_forked(struct eddy_backend *b)
 {
     struct reactor *r = (struct reactor *)b;
@@ -562,12 +573,8 @@ static int reactor_forked(struct eddy_backend *b)
         r->selector->cls->set(r->selector, r->waker_fds[0], WAKER_COOKIE, EDDY_READ, 0);
     close_waker(r);
     rc = open_waker(r);
-    for (int fd = 0; anew && rc == 0 && fd < loop->ios_room; fd++) {
-        struct eddy_io *io = eddy_loop_io(loop, fd);
-
-        if (io && io != &r->waker)
-            rc = arm_anew(r, io);
-    }
+    for (int i = 0; anew && rc == 0 && i < loop->io_chunks_room; i++)
+        rc = arm_chunk_anew(r, loop->io_chunks[i]);
     return rc;
 }
 

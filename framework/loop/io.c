@@ -1,45 +1,35 @@
 /* Endpoints, and the table that knows them by descriptor. */
 #include "framework/base/alloc.h"
 #include "framework/loop/loop.h"
-#include <limits.h>
+#include <string.h>
 
 /* Chunks never move. One array that doubles leaves its former self in the heap: 7 bytes for each of
- * 10,000 connections, besides room for 6,000 more. */
+ * 10,000 connections, besides room for 6,000 more. A number that no descriptor has ever had must
+ * not cost the memory of all below it. */
 int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd)
 {
-    int needed = fd / EDDY_IOS_CHUNK + 1;
+    int i = fd / EDDY_IOS_CHUNK;
 
-    if (fd < loop->ios_room)
-        return 0;
-    if (needed > loop->io_chunks_room) {
-        int room = needed * 2; /* fits: the chunk is larger than 2 */
+    if (i >= loop->io_chunks_room) {
+        int room = i * 2 + 2; /* fits: the chunk is larger than 2 */
         struct eddy_io ***grown = eddy_realloc(loop->io_chunks, (size_t)room * sizeof *grown);
 
         if (!grown)
             return -ENOMEM;
+        memset(grown + loop->io_chunks_room, 0,
+               (size_t)(room - loop->io_chunks_room) * sizeof *grown);
         loop->io_chunks = grown;
         loop->io_chunks_room = room;
     }
-    while (loop->ios_room / EDDY_IOS_CHUNK < needed) {
-        struct eddy_io **chunk;
-
-        if (loop->ios_room > INT_MAX - EDDY_IOS_CHUNK)
-            return -ENOMEM;
-        chunk = eddy_zalloc(EDDY_IOS_CHUNK * sizeof *chunk);
-        if (!chunk)
-            return -ENOMEM;
-        loop->io_chunks[loop->ios_room / EDDY_IOS_CHUNK] = chunk;
-        loop->ios_room += EDDY_IOS_CHUNK;
-    }
-    return 0;
+    if (!loop->io_chunks[i])
+        loop->io_chunks[i] = eddy_zalloc(EDDY_IOS_CHUNK * sizeof **loop->io_chunks);
+    return loop->io_chunks[i] ? 0 : -ENOMEM;
 }
 
 void eddy_loop_free_ios(struct eddy_loop *loop)
 {
-    while (loop->ios_room > 0) {
-        loop->ios_room -= EDDY_IOS_CHUNK;
-        eddy_free(loop->io_chunks[loop->ios_room / EDDY_IOS_CHUNK]);
-    }
+    for (int i = 0; i < loop->io_chunks_room; i++)
+        eddy_free(loop->io_chunks[i]);
     eddy_free(loop->io_chunks);
     loop->io_chunks = NULL;
     loop->io_chunks_room = 0;

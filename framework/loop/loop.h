@@ -55,9 +55,8 @@ struct eddy_loop {
     struct eddy_link resources;  /* struct eddy_resource */
     struct eddy_link watches;    /* one member per watched descriptor */
     struct eddy_link starving;   /* struct eddy_handle: started when a descriptor becomes free */
-    struct eddy_io ***io_chunks; /* by descriptor: ours, and those watched */
+    struct eddy_io ***io_chunks; /* by descriptor: ours, and those watched; with gaps */
     int io_chunks_room;
-    int ios_room;      /* descriptors that there are chunks for */
     unsigned open_ios; /* `closed` is owed to so many */
     unsigned
         lent; /* callbacks that run inside a call of the user: no run, no close (contract G23) */
@@ -139,8 +138,10 @@ static inline void eddy_callback_end(struct eddy_loop *loop, eddy_nsec begin, co
 /* The io at a descriptor of ours or watched by us, NULL for any other. */
 static inline struct eddy_io *eddy_loop_io(const struct eddy_loop *loop, eddy_fd fd)
 {
-    return fd >= 0 && fd < loop->ios_room
-               ? loop->io_chunks[fd / EDDY_IOS_CHUNK][fd % EDDY_IOS_CHUNK]
+    int i = fd / EDDY_IOS_CHUNK;
+
+    return fd >= 0 && i < loop->io_chunks_room && loop->io_chunks[i]
+               ? loop->io_chunks[i][fd % EDDY_IOS_CHUNK]
                : NULL;
 }
 /* There must be room. */

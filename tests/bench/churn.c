@@ -1,8 +1,7 @@
 /* smoke */
 /* Connections that come, get one echo of 64 bytes, and go: 32 at a time, against a bare epoll
  * server. */
-#include "tests/bench/bare.h"
-#include "tests/bench/client.h"
+#include "tests/bench/pair.h"
 
 #define AT_ONCE 32
 #define REQUEST 64
@@ -95,18 +94,35 @@ static void visit_all(int port, long total)
     close(ep);
 }
 
-/* Seconds of the server's CPU per connection. */
-static double measure(void (*serve)(int listener, void *arg), long total)
+static double slice(const struct child *server, long total)
 {
-    struct child server;
+    double before = cpu_of(server->pid);
 
-    child_start(&server, serve, NULL);
-    visit_all(server.port, total / 10 + 1);
-    double before = cpu_of(server.pid);
-    visit_all(server.port, total);
-    double cpu = cpu_of(server.pid) - before;
-    child_stop(&server);
-    return cpu / (double)total;
+    visit_all(server->port, total);
+    return cpu_of(server->pid) - before;
+}
+
+/* Adds one round: seconds of server CPU per connection. Both servers run, and take turns. */
+static void churn_round(struct series *s, long total)
+{
+    struct child us, them;
+    double ours = 0, base = 0;
+    long part = total / SLICES;
+
+    child_start(&us, serve_ours, NULL);
+    child_start(&them, serve_base, NULL);
+    slice(&us, AT_ONCE);
+    slice(&them, AT_ONCE);
+    for (int i = 0; i < SLICES; i++) {
+        if (i % 2)
+            ours += slice(&us, part);
+        base += slice(&them, part);
+        if (i % 2 == 0)
+            ours += slice(&us, part);
+    }
+    series_add(s, ours / (double)(part * SLICES), base / (double)(part * SLICES));
+    child_stop(&us);
+    child_stop(&them);
 }
 
 int main(int argc, char **argv)
@@ -115,13 +131,8 @@ int main(int argc, char **argv)
 
     bench_options(argc, argv);
     pin_to(CLIENT_CORE);
-    for (int i = 0; i < rounds; i++) {
-        long total = smoke ? 200 : 10000;
-        double base = i % 2 ? 0 : measure(serve_base, total);
-        double ours = measure(serve_ours, total);
-
-        series_add(&cpu, ours, i % 2 ? measure(serve_base, total) : base);
-    }
+    for (int i = 0; i < rounds; i++)
+        churn_round(&cpu, smoke ? 400 : 8000);
     table_head("connect, echo 64 B, close: 32 at a time", "bare epoll");
     series_print(&cpu);
     return 0;

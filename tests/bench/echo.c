@@ -7,8 +7,7 @@
  *     echo --bare PORT             the bare server alone, to be started under a tool
  *     echo --load PORT CONNS N     the load alone: N messages of 64 bytes over CONNS connections
  */
-#include "tests/bench/bare.h"
-#include "tests/bench/client.h"
+#include "tests/bench/pair.h"
 
 static void echo_data(struct eddy_protocol *p, const void *data, size_t len)
 {
@@ -53,44 +52,13 @@ struct scenario {
     double budget;
 };
 
-struct result {
-    double cpu, wall; /* seconds per message */
-};
-
-static struct result measure(void (*serve)(int listener, void *arg), const struct scenario *s,
-                             long batches)
-{
-    struct child server;
-    struct client client;
-
-    child_start(&server, serve, NULL);
-    client_open(&client, server.port, s->connections, s->batch);
-    client_run(&client, batches / 10 + s->connections);
-    double cpu = cpu_of(server.pid), wall = wall_time();
-    client_run(&client, batches);
-    cpu = cpu_of(server.pid) - cpu;
-    wall = wall_time() - wall;
-    client_close(&client);
-    child_stop(&server);
-    double messages = (double)batches * s->messages;
-    return (struct result){.cpu = cpu / messages, .wall = wall / messages};
-}
-
 static void compare(const struct scenario *s)
 {
     struct series cpu = {.what = s->what, .unit = "ns", .scale = 1e9, .budget = s->budget};
-    long batches = smoke ? 500 : s->batches;
 
-    for (int i = 0; i < rounds; i++) {
-        struct result base = {0}, ours;
-
-        if (i % 2 == 0)
-            base = measure(serve_base, s, batches);
-        ours = measure(serve_ours, s, batches);
-        if (i % 2 == 1)
-            base = measure(serve_base, s, batches);
-        series_add(&cpu, ours.cpu, base.cpu);
-    }
+    for (int i = 0; i < rounds; i++)
+        pair_round(&cpu, serve_ours, serve_base, s->connections, s->batch, smoke ? 500 : s->batches,
+                   s->messages);
     series_print(&cpu);
 }
 

@@ -4,8 +4,7 @@
  * collects what a read callback writes; the server it is compared with sends each reply when it has
  * it, as programs without such a layer do.
  */
-#include "tests/bench/bare.h"
-#include "tests/bench/client.h"
+#include "tests/bench/pair.h"
 
 #define REQUEST 64
 #define REQUESTS 16
@@ -51,38 +50,15 @@ static void serve_base(int listener, void *arg)
     serve_bare(listener, REQUEST);
 }
 
-/* Seconds of the server's CPU per message. */
-static double measure(void (*serve)(int listener, void *arg), long batches)
-{
-    struct child server;
-    struct client client;
-
-    child_start(&server, serve, NULL);
-    client_open(&client, server.port, CONNECTIONS, REQUEST * REQUESTS);
-    client_run(&client, batches / 10 + 1);
-    double before = cpu_of(server.pid);
-    client_run(&client, batches);
-    double cpu = cpu_of(server.pid) - before;
-    client_close(&client);
-    child_stop(&server);
-    return cpu / (double)(batches * REQUESTS);
-}
-
 int main(int argc, char **argv)
 {
     struct series cpu = {.what = "CPU per reply", .unit = "ns", .scale = 1e9, .budget = 1.0 / 6};
 
     bench_options(argc, argv);
     pin_to(CLIENT_CORE);
-    for (int i = 0; i < rounds; i++) {
-        long batches = smoke ? 500 : 20000;
-        double base = i % 2 ? 0 : measure(serve_base, batches);
-        double ours = measure(serve_ours, batches);
-
-        if (i % 2)
-            base = measure(serve_base, batches);
-        series_add(&cpu, ours, base);
-    }
+    for (int i = 0; i < rounds; i++)
+        pair_round(&cpu, serve_ours, serve_base, CONNECTIONS, REQUEST * REQUESTS,
+                   smoke ? 500 : 20000, REQUESTS);
     table_head("16 requests of 64 B per read, a write for each reply, 50 connections",
                "bare, 16 sends");
     series_print(&cpu);
