@@ -146,7 +146,7 @@ size_t eddy_transport_get_buffer(struct eddy_io *io, size_t hint, void **ret)
 
 void eddy_transport_pause_reading(struct eddy_transport *t)
 {
-    if (t->state >= EDDY_TRANSPORT_CLOSING)
+    if (!t || t->state >= EDDY_TRANSPORT_CLOSING)
         return;
     t->flags |= T_READ_PAUSED;
     transport_refresh(t);
@@ -154,7 +154,7 @@ void eddy_transport_pause_reading(struct eddy_transport *t)
 
 void eddy_transport_resume_reading(struct eddy_transport *t)
 {
-    if (t->state >= EDDY_TRANSPORT_CLOSING || !(t->flags & T_READ_PAUSED))
+    if (!t || t->state >= EDDY_TRANSPORT_CLOSING || !(t->flags & T_READ_PAUSED))
         return;
     t->flags &= (uint16_t)~T_READ_PAUSED;
     if (t->flags & T_UNREAD)
@@ -175,7 +175,7 @@ bool eddy_transport_is_reading(const struct eddy_transport *t)
 
 int eddy_transport_unread(struct eddy_transport *t, const void *data, size_t len)
 {
-    if (t->state >= EDDY_TRANSPORT_CLOSING)
+    if (!t || t->state >= EDDY_TRANSPORT_CLOSING)
         return EDDY_ECLOSED;
     if (t->io.loop->receiving != t || (t->flags & T_UNREAD))
         return EDDY_EINVALID_STATE;

@@ -139,6 +139,8 @@ void eddy_transport_fail(struct eddy_transport *t, int code, const char *op)
 
 void eddy_transport_abort(struct eddy_transport *t, const struct eddy_error *why)
 {
+    if (!t)
+        return;
     if (!eddy_loop_may_call(t->io.loop, "abort", NULL))
         return;
     transport_lose(t, why && why->code < 0 ? why->code : 0, "abort", why);
@@ -160,7 +162,7 @@ void transport_drained(struct eddy_transport *t)
 
 void eddy_transport_close(struct eddy_transport *t)
 {
-    if (t->state >= EDDY_TRANSPORT_CLOSING)
+    if (!t || t->state >= EDDY_TRANSPORT_CLOSING)
         return;
     if (!eddy_loop_may_call(t->io.loop, "close", NULL))
         return;
@@ -179,7 +181,7 @@ void eddy_transport_close(struct eddy_transport *t)
 
 bool eddy_transport_is_closing(const struct eddy_transport *t)
 {
-    return t->state >= EDDY_TRANSPORT_CLOSING;
+    return !t || t->state >= EDDY_TRANSPORT_CLOSING;
 }
 
 /* The io is done: no backend looks at the queue any more. */

@@ -170,6 +170,8 @@ static int discard(struct eddy_transport *t)
 
 static int check_writable(struct eddy_transport *t, const char *call)
 {
+    if (!t) /* p->transport after connection_lost */
+        return EDDY_ECLOSED;
     struct eddy_loop *loop = t->io.loop;
 
     if (t->state >= EDDY_TRANSPORT_CLOSING)
@@ -261,6 +263,8 @@ static EDDY_NOINLINE int copy_and_cork(struct eddy_transport *t, char *to, const
 
 int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len)
 {
+    if (EDDY_UNLIKELY(!t))
+        return EDDY_ECLOSED;
     struct eddy_loop *loop = t->io.loop;
     struct eddy_block *b = t->tail;
 
@@ -334,7 +338,7 @@ int eddy_transport_printf(struct eddy_transport *t, const char *fmt, ...)
 
     char *large = eddy_alloc((size_t)len + 1);
     if (!large)
-        return t->state < EDDY_TRANSPORT_CLOSING ? lose_bytes(t, -ENOMEM) : EDDY_ECLOSED;
+        return t && t->state < EDDY_TRANSPORT_CLOSING ? lose_bytes(t, -ENOMEM) : EDDY_ECLOSED;
     va_start(ap, fmt);
     vsnprintf(large, (size_t)len + 1, fmt, ap);
     va_end(ap);
@@ -346,6 +350,11 @@ int eddy_transport_printf(struct eddy_transport *t, const char *fmt, ...)
 int eddy_transport_write_owned(struct eddy_transport *t, const void *data, size_t len,
                                void (*release)(void *user), void *user)
 {
+    if (!t) {
+        if (release)
+            release(user);
+        return EDDY_ECLOSED;
+    }
     int rc = check_writable(t, "write_owned");
 
     if (rc == 0 && !data && len > 0)
@@ -371,7 +380,7 @@ int eddy_transport_write_owned(struct eddy_transport *t, const void *data, size_
 
 void eddy_transport_flush(struct eddy_transport *t)
 {
-    if (has_corked(t))
+    if (t && has_corked(t))
         transport_flush(t);
 }
 
@@ -430,6 +439,8 @@ bool eddy_transport_can_write_eof(const struct eddy_transport *t)
 
 int eddy_transport_write_eof(struct eddy_transport *t)
 {
+    if (!t)
+        return 0;
     if (!t->cls->can_write_eof)
         return EDDY_ENOT_SUPPORTED;
     if (t->state >= EDDY_TRANSPORT_CLOSING || (t->flags & T_EOF_WANTED))

@@ -417,6 +417,25 @@ static void G3_G4_bad_arguments_change_nothing(void)
     close_scene(&c);
 }
 
+static void G4_no_transport_is_a_closed_one(void)
+{
+    struct iovec iov = {.iov_base = "x", .iov_len = 1};
+    released = 0;
+    CHECK_INT(eddy_transport_write(NULL, "x", 1), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_writev(NULL, &iov, 1), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_printf(NULL, "%d", 1), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_write_owned(NULL, "x", 1, count_release, &released), EDDY_ECLOSED);
+    CHECK_INT(released, 1);
+    CHECK_INT(eddy_transport_write_eof(NULL), 0);
+    CHECK_INT(eddy_transport_unread(NULL, "x", 1), EDDY_ECLOSED);
+    eddy_transport_flush(NULL);
+    eddy_transport_pause_reading(NULL);
+    eddy_transport_resume_reading(NULL);
+    eddy_transport_close(NULL);
+    eddy_transport_abort(NULL, NULL);
+    CHECK(eddy_transport_is_closing(NULL));
+}
+
 static void T16_a_send_error_does_not_fail_the_call(void)
 {
     struct scene c;
@@ -766,6 +785,7 @@ const struct test_case test_cases[] = {
     CASE(T14_G7_write_after_close_is_discarded_while_flushing),
     CASE(T15_fifth_discarded_write_is_logged_once),
     CASE(G3_G4_bad_arguments_change_nothing),
+    CASE(G4_no_transport_is_a_closed_one),
     CASE(T16_a_send_error_does_not_fail_the_call),
     CASE(T16_T35_G26_writing_to_a_closed_peer_gives_epipe),
     CASE(T17_writev_equals_its_concatenation),

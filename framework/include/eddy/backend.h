@@ -4,8 +4,8 @@
  *
  * Upwards there is one interface, eddy_io_class: what a backend tells a transport, listener or
  * watch. Downwards there are three: eddy_sys (system calls), eddy_selector (readiness, selector.h)
- * and eddy_backend, whose NULL slots are the reactor's: the reactor turns sys + selector into a
- * backend.
+ * and eddy_backend. The reactor makes a backend of the first two; a backend of another kind fills
+ * in every slot of its class, but those for which NULL is said to mean something.
  *
  * The rules:
  *  a  Downcalls come from the loop's thread (but `wake`), from inside any upcall, on any endpoint.
@@ -159,7 +159,7 @@ struct eddy_backend_class {
     uint32_t abi_size; /* sizeof(struct eddy_backend_class) */
 
     /* Makes the backend of `loop`, or fails with the reason why it cannot work here. Must try, not
-     * assume. NULL: the reactor's. */
+     * assume. */
     int (*open)(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_backend **ret);
     /* Every io had its `closed`. */
     void (*free)(struct eddy_backend *b);
