@@ -124,8 +124,9 @@ struct eddy_loop_opts {
     EDDY_LITERAL_(eddy_loop_opts, .abi_size = sizeof(struct eddy_loop_opts), __VA_ARGS__)
 
 /* Makes a loop; the caller gets one reference. NULL options: defaults. -EINVAL: unknown backend or
- * bad options; EDDY_ENOT_SUPPORTED: this backend cannot work here (the error's text says why);
- * -ENOMEM; -EMFILE. [any thread] */
+ * bad options; -E2BIG: options of a later version; -ENOMEM; -EMFILE; another -errno or
+ * EDDY_ENOT_SUPPORTED: this backend cannot work here, and the error's text says why. [any thread]
+ */
 EDDY_API int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret);
 
 /* [any thread] Returns the loop. */
