@@ -19,6 +19,10 @@ class Failure(Exception):
     pass
 
 
+class Late(Failure):
+    """Right, but later than allowed: what another program on this machine can do to any."""
+
+
 def check(condition, *what):
     if not condition:
         raise Failure(" ".join(str(part) for part in what))
@@ -35,8 +39,10 @@ def check_time(what, seconds, expected, slack=0.0, late=0.0):
     """Never early, and late by what the load of the machine allows, or by `late`, for scripts that do not have the
     machine for themselves. `slack` is for rounding."""
     late = max(late, lateness())
-    check(expected - slack - 1e-9 <= seconds <= expected + slack + late + 1e-9,
-          f"{what}: at {seconds:.3f} s, expected at {expected:.3f} s, at most {late + slack:.2f} s later")
+    text = f"{what}: at {seconds:.3f} s, expected at {expected:.3f} s, at most {late + slack:.2f} s later"
+    check(expected - slack - 1e-9 <= seconds, text)
+    if seconds > expected + slack + late + 1e-9:
+        raise Late(text)
 
 
 class Program:
@@ -240,6 +246,23 @@ def accept(listener):
     return sock
 
 
+# A case that is late three times running has a reason of its own.
+ATTEMPTS = 3
+
+
+def run_case(case, args):
+    for attempt in range(ATTEMPTS):
+        examples = Examples(args.bin, args.backend)
+        try:
+            return case(examples)
+        except Late as late:
+            if attempt == ATTEMPTS - 1:
+                raise
+            print(f"again   {case.__name__}: {late}", flush=True)
+        finally:
+            examples.kill_all()
+
+
 def main(*cases):
     """Runs each case with the examples; ends the script with 0, 1, or 77 for skipped."""
     parser = argparse.ArgumentParser()
@@ -249,9 +272,8 @@ def main(*cases):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     failures = 0
     for case in cases:
-        examples = Examples(args.bin, args.backend)
         try:
-            case(examples)
+            run_case(case, args)
             print(f"ok      {case.__name__}", flush=True)
         except Failure as failure:
             failures += 1
@@ -259,6 +281,4 @@ def main(*cases):
         except OSError:  # a connection that ended, a time-out
             failures += 1
             print(f"FAILED  {case.__name__}: {traceback.format_exc()}", flush=True)
-        finally:
-            examples.kill_all()
     sys.exit(1 if failures else 0)
