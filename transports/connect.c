@@ -140,12 +140,8 @@ static void connected(struct eddy_io *io, int err)
 
 static const struct eddy_io_class connecting_io = {
     .name = "client stream",
-    .received = eddy_transport_received,
-    .get_buffer = eddy_transport_get_buffer,
-    .output = eddy_transport_output,
-    .sent = eddy_transport_sent,
+    EDDY_FDSTREAM_IO,
     .connected = connected,
-    .closed = eddy_transport_closed,
 };
 
 static void deadline_passed(struct eddy_timer *t)

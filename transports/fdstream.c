@@ -76,11 +76,7 @@ const struct eddy_transport_class eddy_tcp_transport = {
 
 const struct eddy_io_class eddy_fdstream_io = {
     .name = "stream",
-    .received = eddy_transport_received,
-    .get_buffer = eddy_transport_get_buffer,
-    .output = eddy_transport_output,
-    .sent = eddy_transport_sent,
-    .closed = eddy_transport_closed,
+    EDDY_FDSTREAM_IO,
 };
 
 void eddy_fdstream_nodelay(struct eddy_loop *loop, int fd)

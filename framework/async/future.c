@@ -38,7 +38,8 @@ int eddy_future_new(struct eddy_loop *loop, struct eddy_future **ret)
 
 struct eddy_future *eddy_future_ref(struct eddy_future *f)
 {
-    f->refs++;
+    if (f)
+        f->refs++;
     return f;
 }
 
@@ -135,7 +136,7 @@ int eddy_future_add_done_callback(struct eddy_future *f, struct eddy_done *d)
 
 void eddy_future_remove_done_callback(struct eddy_done *d)
 {
-    struct eddy_future *f = d->future_;
+    struct eddy_future *f = d ? d->future_ : NULL;
 
     if (!f)
         return;
@@ -187,7 +188,7 @@ int eddy_future_set_error(struct eddy_future *f, const struct eddy_error *error)
 
 bool eddy_future_cancel(struct eddy_future *f, const char *message)
 {
-    if (f->state != PENDING)
+    if (!f || f->state != PENDING)
         return false;
     f->state = CANCELLED;
     eddy_error_set(&f->error, -ECANCELED, "future", "%s", message ? message : "cancelled");
@@ -202,6 +203,8 @@ bool eddy_future_cancel(struct eddy_future *f, const char *message)
 void eddy_future_on_cancel(struct eddy_future *f, void (*fn)(struct eddy_future *f, void *user),
                            void *user)
 {
+    if (!f)
+        return;
     f->on_cancel = fn;
     f->on_cancel_user = user;
 }
@@ -210,12 +213,12 @@ void eddy_future_on_cancel(struct eddy_future *f, void (*fn)(struct eddy_future 
 
 bool eddy_future_is_done(const struct eddy_future *f)
 {
-    return f->state != PENDING;
+    return f && f->state != PENDING;
 }
 
 bool eddy_future_is_cancelled(const struct eddy_future *f)
 {
-    return f->state == CANCELLED;
+    return f && f->state == CANCELLED;
 }
 
 int eddy_future_result(struct eddy_future *f, void **ret_value)
@@ -234,7 +237,7 @@ int eddy_future_result(struct eddy_future *f, void **ret_value)
 
 const struct eddy_error *eddy_future_error(struct eddy_future *f)
 {
-    if (f->state != FAILED && f->state != CANCELLED)
+    if (!f || (f->state != FAILED && f->state != CANCELLED))
         return NULL;
     f->looked_at = true;
     return &f->error;
@@ -242,5 +245,5 @@ const struct eddy_error *eddy_future_error(struct eddy_future *f)
 
 struct eddy_loop *eddy_future_loop(const struct eddy_future *f)
 {
-    return f->loop;
+    return f ? f->loop : NULL;
 }

@@ -156,9 +156,9 @@ void eddy_transports_uncork(struct eddy_loop *loop)
 
 /* ---- writing ---- */
 
-static int discard(struct eddy_transport *t)
+static int discard(struct eddy_transport *t, size_t len)
 {
-    if (t->discarded < UINT8_MAX && ++t->discarded == SILENT_DISCARDS + 1) {
+    if (len > 0 && t->discarded < UINT8_MAX && ++t->discarded == SILENT_DISCARDS + 1) {
         char text[256];
 
         eddy_loop_log(t->io.loop, EDDY_LOG_WARNING, "transport",
@@ -168,14 +168,15 @@ static int discard(struct eddy_transport *t)
     return EDDY_ECLOSED;
 }
 
-static int check_writable(struct eddy_transport *t, const char *call)
+/* `len` bytes, or so many that it is not 0. */
+static int check_writable(struct eddy_transport *t, const char *call, size_t len)
 {
     if (!t) /* p->transport after connection_lost */
         return EDDY_ECLOSED;
     struct eddy_loop *loop = t->io.loop;
 
     if (t->state >= EDDY_TRANSPORT_CLOSING)
-        return discard(t);
+        return discard(t, len);
     if (!eddy_loop_may_call(loop, call, NULL))
         return EDDY_ETHREAD;
     if (t->flags & T_EOF_WANTED)
@@ -243,7 +244,7 @@ static EDDY_NOINLINE int write_checked(struct eddy_transport *t, const char *dat
 
 static EDDY_COLD int write_slow(struct eddy_transport *t, const void *data, size_t len)
 {
-    int rc = check_writable(t, "write");
+    int rc = check_writable(t, "write", len);
 
     if (rc < 0)
         return rc;
@@ -289,9 +290,19 @@ int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len)
     return 0;
 }
 
+/* Not 0 if there is a byte in any piece. */
+static size_t any_bytes(const struct iovec *iov, int n)
+{
+    size_t any = 0;
+
+    for (int i = 0; i < n && iov; i++)
+        any |= iov[i].iov_len;
+    return any;
+}
+
 int eddy_transport_writev(struct eddy_transport *t, const struct iovec *iov, int n)
 {
-    int rc = check_writable(t, "writev");
+    int rc = check_writable(t, "writev", any_bytes(iov, n));
 
     if (rc < 0)
         return rc;
@@ -355,7 +366,7 @@ int eddy_transport_write_owned(struct eddy_transport *t, const void *data, size_
             release(user);
         return EDDY_ECLOSED;
     }
-    int rc = check_writable(t, "write_owned");
+    int rc = check_writable(t, "write_owned", len);
 
     if (rc == 0 && !data && len > 0)
         rc = -EINVAL;

@@ -1,5 +1,5 @@
 /* Futures. */
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"
 #include <stdlib.h>
@@ -211,6 +211,26 @@ static void G4_an_error_must_be_one(void)
     CHECK_INT(eddy_future_set_error(future, &(struct eddy_error){.code = 5}), -EINVAL);
     CHECK(!eddy_future_is_done(future));
     end();
+}
+
+static void G4_a_future_that_is_null_is_refused_and_has_nothing(void)
+{
+    struct eddy_done done = {.fn = NULL};
+    CHECK(eddy_future_ref(NULL) == NULL);
+    eddy_future_unref(NULL);
+    CHECK_INT(eddy_future_set_result(NULL, NULL, NULL), -EINVAL);
+    CHECK_INT(eddy_future_set_result_unless_cancelled(NULL, NULL, NULL), -EINVAL);
+    CHECK_INT(eddy_future_set_error(NULL, EDDY_ERROR(-EPROTO, "no future")), -EINVAL);
+    CHECK(!eddy_future_cancel(NULL, "no future"));
+    CHECK(!eddy_future_is_done(NULL));
+    CHECK(!eddy_future_is_cancelled(NULL));
+    CHECK_INT(eddy_future_result(NULL, NULL), -EINVAL);
+    CHECK(eddy_future_error(NULL) == NULL);
+    CHECK(eddy_future_loop(NULL) == NULL);
+    CHECK_INT(eddy_future_add_done_callback(NULL, &done), -EINVAL);
+    eddy_future_remove_done_callback(NULL);
+    eddy_future_on_cancel(NULL, NULL, NULL);
+    CHECK_INT(eddy_future_new(NULL, NULL), -EINVAL);
 }
 
 static void G4_done_callbacks_need_a_function(void)
@@ -689,6 +709,7 @@ const struct test_case test_cases[] = {
     TEST(F2_the_value_is_destroyed_with_the_future),
     TEST(F13_set_result_unless_cancelled),
     TEST(G4_an_error_must_be_one),
+    TEST(G4_a_future_that_is_null_is_refused_and_has_nothing),
     TEST(G4_done_callbacks_need_a_function),
     TEST(G5_future_new_without_memory),
     TEST(G5_nothing_but_making_a_future_allocates),

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* timeout: 120 */
 /* Ending: contract R.4, T4 to T6, T31, T34, L16. */
 #include "tests/support/stream.h"
@@ -74,9 +74,7 @@ static void R27_close_with_bytes_that_cannot_be_sent(void)
 {
     struct stage s;
     stage_init(&s);
-    stage_begin(&s);
-    int fd = raw_connect(&s);
-    UNTIL(&s, s.peer.count[ON_MADE] == 1);
+    int fd = stage_open_raw(&s);
     actor_fill(&s.peer);
     eddy_transport_close(s.peer.t);
     stage_settle(&s);
@@ -277,9 +275,7 @@ static void T5_reply_arrives_although_input_was_never_read(void)
     stage_init(&s);
     s.peer.out_key = 1;
     s.peer.on[ON_MADE] = do_pause;
-    stage_begin(&s);
-    int fd = raw_connect(&s);
-    UNTIL(&s, s.peer.count[ON_MADE] == 1);
+    int fd = stage_open_raw(&s);
     CHECK_INT(raw_send(&s, fd, "requests", 8), 0);
     UNTIL(&s, raw_unread(&s, eddy_transport_fd(s.peer.t)) == 8);
     CHECK_INT(actor_write(&s.peer, 1000), 0);
@@ -300,9 +296,7 @@ static void T5_reply_arrives_with_a_client_that_reads_slowly(void)
     size_t got = 0;
     stage_init(&s);
     s.peer.out_key = 1;
-    stage_begin(&s);
-    int fd = raw_connect(&s);
-    UNTIL(&s, s.peer.count[ON_MADE] == 1);
+    int fd = stage_open_raw(&s);
     size_t len = actor_fill(&s.peer);
     eddy_transport_close(s.peer.t);
     while (got < len) {
@@ -325,9 +319,7 @@ static void T6_abort_drops_the_buffer(void)
     size_t got;
     stage_init(&s);
     s.peer.out_key = 1;
-    stage_begin(&s);
-    int fd = raw_connect(&s);
-    UNTIL(&s, s.peer.count[ON_MADE] == 1);
+    int fd = stage_open_raw(&s);
     size_t len = actor_fill(&s.peer);
     eddy_transport_abort(s.peer.t, NULL);
     CHECK_INT(eddy_transport_get_write_buffer_size(s.peer.t), 0);

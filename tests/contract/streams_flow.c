@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* Flow control: contract R.5, T.3. */
 #include "tests/support/stream.h"
 #include <string.h>

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* The order of a stream's callbacks: contract R.1, R.2, R.4 and the worked traces E1 to E12. */
 #include "tests/support/stream.h"
 #include <stdio.h>

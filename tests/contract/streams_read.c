@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* timeout: 120 */
 /* Receiving: contract R.3, R40, T.4, T38. */
 #include "tests/support/stream.h"
@@ -27,21 +27,13 @@ static size_t fill_from_raw(struct stage *s, int fd)
     return total;
 }
 
-static void open_to_raw(struct stage *s, int *ret_fd)
-{
-    stage_begin(s);
-    *ret_fd = raw_connect(s);
-    UNTIL(s, s->peer.count[ON_MADE] == 1);
-}
-
 static void R15_R16_T29_at_most_256_kib_per_call_and_iteration(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.in_key = 1;
     s.peer.on[ON_MADE] = do_pause;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     size_t len = fill_from_raw(&s, fd);
     CHECK(test_is_sim() || len > MOST);
     eddy_transport_resume_reading(s.peer.t);
@@ -66,7 +58,7 @@ static void R16_a_busy_peer_starves_nobody(void)
     stage_init(&s);
     stage_add(&s, &second, true);
     s.peer.on[ON_MADE] = second.on[ON_MADE] = do_pause;
-    open_to_raw(&s, &busy);
+    busy = stage_open_raw(&s);
     other = raw_connect(&s);
     UNTIL(&s, second.count[ON_MADE] == 1);
     size_t len = fill_from_raw(&s, busy);
@@ -89,10 +81,9 @@ static void R16_a_busy_peer_starves_nobody(void)
 static void reset_of_a_class(const struct eddy_protocol_class *cls, const char *expected)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.server_class = cls;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     CHECK_INT(raw_send(&s, fd, "abc", 3), 0);
     UNTIL(&s, s.peer.received == 3);
     raw_reset(&s, fd);
@@ -118,12 +109,11 @@ static void R24_R2_reset_of_a_buffered_protocol(void)
 static void abort_in(const struct eddy_protocol_class *cls, enum slot slot, bool eof)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.server_class = cls;
     s.peer.keep_open = true;
     s.peer.on[slot] = do_abort_eproto;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     CHECK_INT(raw_send(&s, fd, "abc", 3), 0);
     if (eof)
         raw_shutdown(&s, fd);
@@ -160,12 +150,11 @@ static void R17_abort_in_eof_received(void)
 static void R18_T32_empty_buffer_is_fatal(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.server_class = &actor_buffered_class;
     s.peer.empty_window = true;
     s.expected_problems = 1;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     CHECK_INT(raw_send(&s, fd, "abc", 3), 0);
     UNTIL(&s, s.peer.count[ON_LOST] == 1);
     CHECK_INT(s.peer.code, -EINVAL);
@@ -267,11 +256,10 @@ static void R21_T38_eof_received_true_keeps_our_side_open(void)
 {
     struct stage s;
     size_t got;
-    int fd;
     stage_init(&s);
     s.peer.keep_open = true;
     s.peer.out_key = 3;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     raw_shutdown(&s, fd);
     UNTIL(&s, s.peer.count[ON_EOF] == 1);
     stage_settle(&s);
@@ -292,10 +280,9 @@ static void T37_buffered_output_is_sent_after_the_peers_end(void)
 {
     struct stage s;
     size_t got;
-    int fd;
     stage_init(&s);
     s.peer.out_key = 3;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     size_t len = actor_fill(&s.peer);
     raw_shutdown(&s, fd);
     UNTIL(&s, s.peer.count[ON_EOF] == 1);
@@ -311,11 +298,10 @@ static void T37_buffered_output_is_sent_after_the_peers_end(void)
 static void R23_everything_comes_before_eof(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.in_key = 1;
     s.peer.on[ON_MADE] = do_pause;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     size_t len = fill_from_raw(&s, fd);
     raw_close(&s, fd);
     eddy_transport_resume_reading(s.peer.t);
@@ -369,10 +355,9 @@ static void T26_resume_on_a_closing_transport_delivers_nothing(void)
 static void T27_pause_in_data_received(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.on[ON_DATA] = do_pause;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     CHECK_INT(raw_send(&s, fd, "abc", 3), 0);
     UNTIL(&s, s.peer.received == 3);
     CHECK_INT(raw_send(&s, fd, "def", 3), 0);
@@ -389,10 +374,9 @@ static void T27_pause_in_data_received(void)
 static void T27_no_eof_while_paused(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.on[ON_MADE] = do_pause;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     raw_close(&s, fd);
     stage_settle(&s);
     CHECK_TRACE(s.peer.trace, "CM");
@@ -457,7 +441,7 @@ static void act_on_the_other(void (*act)(struct actor *a))
     second.user = &s.peer;
     s.peer.on[ON_DATA] = second.on[ON_DATA] = act;
     s.peer.on[ON_MADE] = second.on[ON_MADE] = do_pause;
-    open_to_raw(&s, &fd[0]);
+    fd[0] = stage_open_raw(&s);
     fd[1] = raw_connect(&s);
     UNTIL(&s, second.count[ON_MADE] == 1);
     CHECK_INT(raw_send(&s, fd[0], "a", 1), 0);
@@ -517,10 +501,9 @@ static void T28_a_paused_reader_slows_its_peer(void)
 static void T28_L56_a_paused_transport_is_quiet_after_its_peer_has_gone(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.on[ON_MADE] = do_pause;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     CHECK_INT(raw_send(&s, fd, "abc", 3), 0);
     raw_close(&s, fd);
     CHECK(stage_is_quiet(&s));
@@ -534,10 +517,9 @@ static void T28_L56_a_paused_transport_is_quiet_after_its_peer_has_gone(void)
 static void T28_a_paused_transport_is_quiet_after_a_reset(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.on[ON_MADE] = do_pause;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     raw_reset(&s, fd);
     CHECK(stage_is_quiet(&s));
     if (s.peer.t)
@@ -550,10 +532,9 @@ static void T28_a_paused_transport_is_quiet_after_a_reset(void)
 static void R21_a_half_closed_transport_is_quiet(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.keep_open = true;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     raw_shutdown(&s, fd);
     UNTIL(&s, s.peer.count[ON_EOF] == 1);
     CHECK(stage_is_quiet(&s));
@@ -571,10 +552,9 @@ static void T5_a_closing_transport_is_quiet_after_its_peer_has_ended(void)
 {
     struct stage s;
     size_t got;
-    int fd;
     stage_init(&s);
     s.peer.out_key = 3;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     size_t len = actor_fill(&s.peer);
     eddy_transport_close(s.peer.t);
     raw_shutdown(&s, fd);
@@ -595,10 +575,9 @@ static void close_it(struct actor *a)
 static void T5_close_in_data_received_is_the_last_of_it(void)
 {
     struct stage s;
-    int fd;
     stage_init(&s);
     s.peer.on[ON_DATA] = close_it;
-    open_to_raw(&s, &fd);
+    int fd = stage_open_raw(&s);
     size_t len = fill_from_raw(&s, fd);
     UNTIL(&s, s.peer.count[ON_DATA] == 1);
     raw_shutdown(&s, fd);

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* Switching protocols: contract R.6, T7. */
 #include "tests/support/stream.h"
 #include <string.h>

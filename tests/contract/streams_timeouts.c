@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* timeout: 120 */
 /* Idle and write-stall time-outs, linger: contract T57, T5. What would take long is shown on the
  * virtual clock alone. */
@@ -179,9 +179,7 @@ static void T57_no_write_stall_while_the_peer_takes_bytes(void)
         return;
     stage_init(&s);
     s.server_opts.write_timeout = EDDY_SEC(10);
-    stage_begin(&s);
-    int fd = raw_connect(&s);
-    UNTIL(&s, s.peer.count[ON_MADE] == 1);
+    int fd = stage_open_raw(&s);
     CHECK_INT(actor_write(&s.peer, 3 << 20), 0);
     for (int i = 0; i < 20; i++) { /* far longer than the time-out, in all */
         CHECK_INT(raw_recv(&s, fd, piece, sizeof piece), sizeof piece);
@@ -274,9 +272,7 @@ static void open_lingering(struct stage *s, int *ret_fd)
     stage_init(s);
     s->peer.on[ON_MADE] = do_pause;
     s->peer.on[ON_LOST] = note_time;
-    stage_begin(s);
-    *ret_fd = raw_connect(s);
-    UNTIL(s, s->peer.count[ON_MADE] == 1);
+    *ret_fd = stage_open_raw(s);
     CHECK_INT(raw_send(s, *ret_fd, "requests", 8), 0);
     UNTIL(s, raw_unread(s, eddy_transport_fd(s->peer.t)) == 8);
 }
@@ -349,9 +345,7 @@ static void T5_no_linger_when_all_is_acknowledged_and_nothing_unread(void)
     struct stage s;
     stage_init(&s);
     s.peer.on[ON_LOST] = note_time;
-    stage_begin(&s);
-    int fd = raw_connect(&s);
-    UNTIL(&s, s.peer.count[ON_MADE] == 1);
+    int fd = stage_open_raw(&s);
     char got[5];
     CHECK_INT(eddy_transport_write(s.peer.t, "reply", 5), 0);
     CHECK_INT(raw_recv(&s, fd, got, 5), 5);

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* Bytes given back: contract R40. */
 #include "tests/support/stream.h"
 #include <string.h>

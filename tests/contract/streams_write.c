@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* timeout: 120 */
 /* Sending: contract T.2, T56, G5, G7. */
 #include "tests/support/stream.h"
@@ -397,6 +397,24 @@ static void T15_fifth_discarded_write_is_logged_once(void)
     close_scene(&c);
 }
 
+static void T11_T15_writing_nothing_discards_nothing(void)
+{
+    struct scene c;
+    struct iovec none[2] = {{.iov_base = NULL, .iov_len = 0}, {.iov_base = "x", .iov_len = 0}};
+    stage_init(&c.s);
+    open_to_reader(&c);
+    eddy_transport_close(c.s.client.t);
+    for (int i = 0; i < 10; i++) {
+        CHECK_INT(eddy_transport_write(c.s.client.t, "x", 0), EDDY_ECLOSED);
+        CHECK_INT(eddy_transport_writev(c.s.client.t, none, 2), EDDY_ECLOSED);
+        CHECK_INT(eddy_transport_writev(c.s.client.t, NULL, 0), EDDY_ECLOSED);
+        CHECK_INT(eddy_transport_printf(c.s.client.t, "%s", ""), EDDY_ECLOSED);
+        CHECK_INT(eddy_transport_write_owned(c.s.client.t, "x", 0, NULL, NULL), EDDY_ECLOSED);
+    }
+    CHECK_INT(test_count_log("discarded"), 0);
+    close_scene(&c);
+}
+
 static void G3_G4_bad_arguments_change_nothing(void)
 {
     struct scene c;
@@ -784,6 +802,7 @@ const struct test_case test_cases[] = {
     CASE(T13_G7_write_after_write_eof),
     CASE(T14_G7_write_after_close_is_discarded_while_flushing),
     CASE(T15_fifth_discarded_write_is_logged_once),
+    CASE(T11_T15_writing_nothing_discards_nothing),
     CASE(G3_G4_bad_arguments_change_nothing),
     CASE(G4_no_transport_is_a_closed_one),
     CASE(T16_a_send_error_does_not_fail_the_call),

@@ -261,6 +261,14 @@ int raw_connect(struct stage *s)
     return fd;
 }
 
+int stage_open_raw(struct stage *s)
+{
+    stage_begin(s);
+    int fd = raw_connect(s);
+    UNTIL(s, s->peer.count[ON_MADE] == 1);
+    return fd;
+}
+
 int raw_result(struct stage *s)
 {
     struct eddy_addr to;

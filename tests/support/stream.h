@@ -209,6 +209,8 @@ bool stage_is_late(void);
 
 /* A connection to the server; the loop runs until it is made. */
 int raw_connect(struct stage *s);
+/* stage_begin, and a raw socket in the client's place, until the peer has had connection_made. */
+int stage_open_raw(struct stage *s);
 /* The same, but at once: the loop has not run. */
 int raw_connecting(struct stage *s);
 /* How a connection to the server ends: 0, and it is closed again, or the error. */

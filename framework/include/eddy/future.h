@@ -1,6 +1,9 @@
 /*
  * Futures: a result that is not there yet. Counted, of one loop, for that loop's thread.
  * (asyncio: Future; contract F1-F13.)
+ *
+ * NULL in the place of a future is harmless (contract G4): a call that can fail returns -EINVAL,
+ * one that cannot does nothing, and what is asked for is false or NULL.
  */
 #ifndef EDDY_FUTURE_H
 #define EDDY_FUTURE_H
@@ -34,7 +37,7 @@ EDDY_API void eddy_future_unref(struct eddy_future *f);
 /* Complete it. `destroy` (may be NULL) is called with the value when the future is freed.
  * EDDY_EINVALID_STATE unless pending: the value is still the caller's. EDDY_ELOOP_CLOSED if the
  * loop is closed and callbacks were dropped for it: the state is set, and the value taken, all the
- * same. */
+ * same. -EINVAL: no future, or an error whose code is not negative. */
 EDDY_API int eddy_future_set_result(struct eddy_future *f, void *value,
                                     void (*destroy)(void *value));
 EDDY_API int eddy_future_set_error(struct eddy_future *f, const struct eddy_error *error);
@@ -57,7 +60,7 @@ EDDY_API struct eddy_loop *eddy_future_loop(const struct eddy_future *f);
 
 /* Calls d->fn from the loop when f is done; at once in the next iteration if it is. The future must
  * be kept alive until then (it is, from completion to the last call). -EINVAL: no fn; -EALREADY:
- * added. */
+ * added; EDDY_ELOOP_CLOSED. */
 EDDY_API int eddy_future_add_done_callback(struct eddy_future *f, struct eddy_done *d);
 /* Final at once; harmless when not added. */
 EDDY_API void eddy_future_remove_done_callback(struct eddy_done *d);
