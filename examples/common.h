@@ -179,9 +179,14 @@ static inline int parse_options(int argc, char **argv, const char *arguments, co
 }
 
 /* Options that mean the same in every program. */
-#define OPTION_BACKEND(ret)                                                                  \
-    {                                                                                        \
-        "--backend", "NAME", "how the loop waits: select, poll or epoll", option_text, (ret) \
+#define OPTION_BACKEND(ret)                                                                   \
+    {                                                                                         \
+        "--backend", "NAME", "select, poll, epoll, io_uring, proactor, default", option_text, \
+            (ret)                                                                             \
+    }
+#define OPTION_SELECTOR(ret)                                                                \
+    {                                                                                       \
+        "--backend", "NAME", "a selector: select, poll, epoll, default", option_text, (ret) \
     }
 #define OPTION_HOST(ret)                                                         \
     {                                                                            \

@@ -13,6 +13,11 @@ static void accepted(struct eddy_io *io, int res, const struct eddy_addr *peer)
     eddy_server_accepted(((struct listener *)io)->server, res, peer);
 }
 
+static unsigned accept_limit(const struct eddy_io *io)
+{
+    return (unsigned)((const struct listener *)io)->backlog + 1;
+}
+
 static void closed(struct eddy_io *io)
 {
     eddy_io_closed(io);
@@ -22,6 +27,7 @@ static void closed(struct eddy_io *io)
 static const struct eddy_io_class listener_io = {
     .name = "listener",
     .accepted = accepted,
+    .accept_limit = accept_limit,
     .closed = closed,
 };
 
@@ -223,19 +229,50 @@ int eddy_listeners_open(struct eddy_server *server, struct eddy_loop *loop,
 
 /* ---- serving ---- */
 
-int eddy_listener_start(struct listener *l, struct eddy_loop *loop, int backlog)
+/* Not a matter of closing and opening: others could take the port in between, and .sock is the only
+ * one of its kind. Linux makes a listening socket a bound one this way, though it takes a port away
+ * that it chose itself. Elsewhere the socket goes on listening, and nobody accepts. */
+static void stop_listening(struct listener *l, struct eddy_loop *loop)
 {
     struct eddy_sys *sys = loop->sys;
-    int rc = sys->cls->listen(sys, l->io.fd, backlog);
 
-    if (rc == 0)
-        rc = eddy_io_attach(&l->io, l->io.fd);
-    if (rc < 0)
-        return rc;
-    l->listening = true;
-    l->io.backend_word = (uint64_t)backlog + 1;
-    eddy_listener_watch(l, true);
-    return 0;
+    sys->cls->shutdown(sys, l->io.fd, SHUT_RDWR);
+    sys->cls->bind(sys, l->io.fd, &l->addr); /* -EINVAL where it still is bound */
+}
+
+static int attach(struct listener *l)
+{
+    int rc = l->attached ? 0 : eddy_io_attach(&l->io, l->io.fd);
+
+    l->attached = rc == 0;
+    return rc;
+}
+
+int eddy_listeners_start(struct listener *first, struct eddy_loop *loop, int backlog)
+{
+    struct eddy_sys *sys = loop->sys;
+    struct listener *l, *refused;
+    int rc = 0;
+
+    for (refused = first; refused; refused = refused->next) {
+        rc = refused->listening ? 0 : sys->cls->listen(sys, refused->io.fd, backlog);
+        if (rc < 0)
+            break;
+    }
+    for (l = first; l && rc == 0; l = l->next)
+        rc = attach(l);
+    for (l = first; l != refused; l = l->next) {
+        if (l->listening)
+            continue;
+        if (rc < 0) {
+            stop_listening(l, loop);
+            continue;
+        }
+        l->listening = true;
+        l->backlog = backlog;
+        eddy_listener_watch(l, true);
+    }
+    return rc;
 }
 
 void eddy_listener_watch(struct listener *l, bool on)
@@ -257,7 +294,7 @@ void eddy_listener_release(struct listener *l)
 
 void eddy_listener_close(struct listener *l, struct eddy_loop *loop)
 {
-    if (l->listening) {
+    if (l->attached) {
         l->listening = false;
         eddy_io_close(&l->io);
     } else {

@@ -10,6 +10,8 @@ struct listener {
     struct eddy_server *server;
     struct eddy_addr addr;
     bool listening;
+    bool attached;
+    int backlog;
     struct listener *next;
 };
 
@@ -17,8 +19,9 @@ struct listener {
  * left open. .sock is consumed but on -EINVAL. */
 int eddy_listeners_open(struct eddy_server *server, struct eddy_loop *loop,
                         const struct eddy_server_opts *o, struct listener **ret);
-/* listen(2) and attach to the loop. */
-int eddy_listener_start(struct listener *l, struct eddy_loop *loop, int backlog);
+/* listen(2) and attach to the loop, for each from `first` on that does not listen yet. All do, or
+ * on failure those only that did before. */
+int eddy_listeners_start(struct listener *first, struct eddy_loop *loop, int backlog);
 void eddy_listener_watch(struct listener *l, bool on);
 /* Not listening: its descriptor is the caller's again. */
 void eddy_listener_release(struct listener *l);

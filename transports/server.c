@@ -26,8 +26,9 @@ struct eddy_server {
     int backlog;
     bool serving;
     bool closed;
-    bool drained;  /* shutdown_requested was asked for */
-    bool starving; /* accept met a shortage */
+    bool drained;         /* shutdown_requested was asked for */
+    bool starving;        /* accept met a shortage */
+    eddy_nsec starved_at; /* when that was last reported; 0: never */
     struct eddy_timer retry;
     struct eddy_handle freed;  /* ... and waits for a descriptor */
     struct eddy_handle asking; /* drain: shutdown_requested is owed */
@@ -45,7 +46,8 @@ struct waiter {
 
 struct eddy_server *eddy_server_ref(struct eddy_server *s)
 {
-    s->refs++;
+    if (s)
+        s->refs++;
     return s;
 }
 
@@ -101,15 +103,21 @@ static void problem(struct eddy_server *s, int code, const char *op, const char 
             .message = message, .error = &e, .server = s, .fd = -1, .site = s->owner.site});
 }
 
-/* Out of descriptors or memory: rest for a second, or until something of this loop is closed. */
+/* Out of descriptors or memory: rest for a second, or until something of this loop is closed. At
+ * the limit that comes with each connection that ends: it is reported once a second. */
 static void starve(struct eddy_server *s, int code)
 {
+    eddy_nsec now = s->loop->now;
+
     if (s->starving)
         return;
     s->starving = true;
     watch_listeners(s);
     eddy_loop_call_later(s->loop, &s->retry, ACCEPT_RETRY);
     eddy_loop_call_when_freed(s->loop, &s->freed);
+    if (s->starved_at != 0 && now - s->starved_at < ACCEPT_RETRY)
+        return;
+    s->starved_at = now;
     problem(s, code, "accept", "accept out of system resource");
 }
 
@@ -213,18 +221,22 @@ void eddy_server_accepted(struct eddy_server *s, int res, const struct eddy_addr
 
 unsigned eddy_server_connections(const struct eddy_server *s)
 {
-    return s->count;
+    return s ? s->count : 0;
 }
 
 /* Transports leave the list from the loop alone, so walking it while calling them is safe. */
 void eddy_server_close_clients(struct eddy_server *s)
 {
+    if (!s)
+        return;
     for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
         eddy_transport_close(EDDY_CONTAINER_OF(l, struct eddy_transport, link));
 }
 
 void eddy_server_abort_clients(struct eddy_server *s, const struct eddy_error *why)
 {
+    if (!s)
+        return;
     for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
         eddy_transport_abort(EDDY_CONTAINER_OF(l, struct eddy_transport, link), why);
 }
@@ -264,7 +276,7 @@ static void try_complete(struct eddy_server *s)
 
 void eddy_server_close(struct eddy_server *s)
 {
-    if (s->closed)
+    if (!s || s->closed)
         return;
     s->closed = true;
     s->serving = false;
@@ -299,6 +311,8 @@ static void loop_closing(struct eddy_resource *r)
 
 int eddy_server_wait_closed(struct eddy_server *s, struct eddy_future **ret)
 {
+    if (!s || !ret)
+        return -EINVAL;
     if (!s->loop)
         return EDDY_ELOOP_CLOSED;
     struct waiter *w = eddy_zalloc(sizeof *w);
@@ -332,6 +346,8 @@ static void drain_ends(struct eddy_timer *t)
 
 int eddy_server_drain(struct eddy_server *s, eddy_nsec timeout, struct eddy_future **ret)
 {
+    if (!s)
+        return -EINVAL;
     if (!s->loop)
         return EDDY_ELOOP_CLOSED;
     int rc = ret ? eddy_server_wait_closed(s, ret) : 0;
@@ -353,20 +369,19 @@ int eddy_server_drain(struct eddy_server *s, eddy_nsec timeout, struct eddy_futu
 
 int eddy_server_start_serving(struct eddy_server *s)
 {
+    if (!s)
+        return -EINVAL;
     if (s->closed)
         return EDDY_ECLOSED;
-    for (struct listener *l = s->listeners; l; l = l->next) {
-        int rc = l->listening ? 0 : eddy_listener_start(l, s->loop, s->backlog);
-        if (rc < 0)
-            return rc;
-    }
-    s->serving = true;
-    return 0;
+    int rc = eddy_listeners_start(s->listeners, s->loop, s->backlog);
+    if (rc == 0)
+        s->serving = true;
+    return rc;
 }
 
 bool eddy_server_is_serving(const struct eddy_server *s)
 {
-    return s->serving;
+    return s && s->serving;
 }
 
 static void forever_cancelled(struct eddy_future *f, void *user)
@@ -377,6 +392,8 @@ static void forever_cancelled(struct eddy_future *f, void *user)
 
 int eddy_server_serve_forever(struct eddy_server *s, struct eddy_future **ret)
 {
+    if (!s || !ret)
+        return -EINVAL;
     if (s->closed)
         return EDDY_ECLOSED;
     if (s->forever)
@@ -399,12 +416,12 @@ int eddy_server_serve_forever(struct eddy_server *s, struct eddy_future **ret)
 
 struct eddy_loop *eddy_server_loop(const struct eddy_server *s)
 {
-    return s->loop;
+    return s ? s->loop : NULL;
 }
 
 static const struct listener *listener_at(const struct eddy_server *s, unsigned i)
 {
-    const struct listener *l = s->listeners;
+    const struct listener *l = s ? s->listeners : NULL;
 
     while (l && i-- > 0)
         l = l->next;
@@ -415,9 +432,9 @@ int eddy_server_sockname(const struct eddy_server *s, unsigned i, struct eddy_ad
 {
     const struct listener *l = listener_at(s, i);
 
-    if (s->closed)
+    if (s && s->closed)
         return EDDY_ECLOSED;
-    if (!l)
+    if (!l || !ret)
         return -EINVAL;
     *ret = l->addr;
     return 0;
@@ -432,7 +449,9 @@ int eddy_server_fd(const struct eddy_server *s, unsigned i)
 
 int eddy_server_port(const struct eddy_server *s)
 {
-    return s->listeners ? eddy_addr_port(&s->listeners->addr) : -1;
+    const struct listener *l = listener_at(s, 0);
+
+    return l ? eddy_addr_port(&l->addr) : -1;
 }
 
 /* ---- creating ---- */

@@ -52,7 +52,7 @@ static int epoll_open(struct eddy_sys *sys, struct eddy_selector **ret)
         eddy_free(e);
         return r;
     }
-    e->selector.cls = &eddy_epoll_selector;
+    e->selector = (struct eddy_selector){.cls = &eddy_epoll_selector};
     e->has_pwait2 = pwait2(e, 1, 0) == 0;
     *ret = &e->selector;
     return 0;
@@ -64,7 +64,11 @@ static void epoll_selector_close(struct eddy_selector *s)
 
     if (e->epfd >= 0)
         close(e->epfd);
-    eddy_free(e);
+}
+
+static void epoll_free(struct eddy_selector *s)
+{
+    eddy_free(epoll_of(s));
 }
 
 static int epoll_forked(struct eddy_selector *s)
@@ -150,6 +154,7 @@ const struct eddy_selector_class eddy_epoll_selector = {
     .abi_size = sizeof(struct eddy_selector_class),
     .open = epoll_open,
     .close = epoll_selector_close,
+    .free = epoll_free,
     .forked = epoll_forked,
     .set = epoll_set,
     .wait = epoll_selector_wait,

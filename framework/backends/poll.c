@@ -36,7 +36,7 @@ static int poll_open(struct eddy_sys *sys, struct eddy_selector **ret)
     return 0;
 }
 
-static void poll_close(struct eddy_selector *s)
+static void poll_free(struct eddy_selector *s)
 {
     struct poll_selector *p = poll_of(s);
 
@@ -194,7 +194,7 @@ const struct eddy_selector_class eddy_poll_selector = {
     .name = "poll",
     .abi_size = sizeof(struct eddy_selector_class),
     .open = poll_open,
-    .close = poll_close,
+    .free = poll_free,
     .forked = poll_forked,
     .set = poll_set,
     .wait = poll_wait,

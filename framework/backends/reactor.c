@@ -10,33 +10,9 @@
 #include "framework/backends/reactor.h"
 
 #include "framework/base/alloc.h"
-#include "framework/loop/loop.h"
-#include <string.h>
-
-#define READ_SIZE (256 * 1024)
-#define MAX_EVENTS 512
-#define MAX_IOV 64
-
-struct reactor {
-    struct eddy_backend base;
-    struct eddy_backend_class cls; /* under the selector's name */
-    struct eddy_sys *sys;
-    bool posix; /* sys is the system itself: recv and send are called without its table */
-    struct eddy_selector *selector;
-    struct eddy_io *dirty;   /* want and armed differ, by dirty_next */
-    struct eddy_io *refused; /* the selector would not take them, by dirty_next */
-    struct eddy_io *closing; /* `closed` is owed, by backend_word */
-    struct eddy_io waker;    /* holds the wake-up's place in the loop's table */
-    eddy_fd waker_fds[2];
-    uint32_t generation;
-    int count;
-    struct eddy_selector_event events[MAX_EVENTS];
-    uint8_t buffer[READ_SIZE];
-};
 
 /* ---- cookies ---- */
 
-#define WAKER_COOKIE UINT64_MAX
 #define BORROWED 1u /* pointers are even */
 
 static uint64_t cookie_of(const struct eddy_io *io)
@@ -55,22 +31,6 @@ static struct eddy_io *find_borrowed(struct reactor *r, uint64_t cookie)
 }
 
 /* ---- wishes ---- */
-
-static void mark_dirty(struct reactor *r, struct eddy_io *io)
-{
-    if (io->flags & EDDY_IO_DIRTY)
-        return;
-    io->flags |= EDDY_IO_DIRTY;
-    io->dirty_next = r->dirty;
-    r->dirty = io;
-}
-
-static unsigned interest(const struct eddy_io *io)
-{
-    if (io->flags & EDDY_IO_CANCELLED)
-        return 0;
-    return io->flags & EDDY_IO_CONNECTING ? (unsigned)EDDY_WRITE : io->want;
-}
 
 /* In a forked child the kernel's object is the parent's until it is made anew. */
 static bool is_parents(const struct reactor *r)
@@ -97,7 +57,7 @@ static void apply_wishes(struct reactor *r)
 
     while ((io = r->dirty) != NULL) {
         r->dirty = io->dirty_next;
-        if (EDDY_LIKELY(tell_selector(r, io, interest(io)) == 0)) {
+        if (EDDY_LIKELY(tell_selector(r, io, reactor_interest(io)) == 0)) {
             io->flags &= (uint8_t)~EDDY_IO_DIRTY;
             continue;
         }
@@ -106,30 +66,24 @@ static void apply_wishes(struct reactor *r)
     }
 }
 
-static void stop_wanting(struct reactor *r, struct eddy_io *io, unsigned bits)
-{
-    io->want &= (uint8_t)~bits;
-    mark_dirty(r, io);
-}
-
 /* ---- upcalls ---- */
 
 static void connect_ends(struct reactor *r, struct eddy_io *io, int err)
 {
     io->flags &= (uint8_t)~EDDY_IO_CONNECTING;
-    mark_dirty(r, io);
+    reactor_mark_dirty(r, io);
     io->cls->connected(io, err);
 }
 
-static void read_ends(struct reactor *r, struct eddy_io *io, ssize_t why)
+void reactor_read_ends(struct reactor *r, struct eddy_io *io, ssize_t why)
 {
-    stop_wanting(r, io, EDDY_READ);
+    reactor_stop_wanting(r, io, EDDY_READ);
     io->cls->received(io, NULL, why);
 }
 
 static void accept_some(struct reactor *r, struct eddy_io *io)
 {
-    uint64_t most = io->backend_word;
+    unsigned most = io->cls->accept_limit(io);
     struct eddy_addr peer;
 
     while (most-- > 0 && (io->want & EDDY_READ) && !r->base.loop->abandoned) {
@@ -145,18 +99,19 @@ static void accept_some(struct reactor *r, struct eddy_io *io)
     }
 }
 
-static void read_into_own(struct reactor *r, struct eddy_io *io)
+static size_t read_into_own(struct reactor *r, struct eddy_io *io)
 {
     void *area = NULL;
     size_t room = io->cls->get_buffer(io, READ_SIZE, &area);
 
     if (room == 0 || !(io->want & EDDY_READ))
-        return;
+        return 0;
     ssize_t n = r->sys->cls->recv(r->sys, io->fd, area, room < READ_SIZE ? room : READ_SIZE);
     if (n > 0)
         io->cls->received(io, area, n);
     else if (n != -EAGAIN)
-        read_ends(r, io, n);
+        reactor_read_ends(r, io, n);
+    return n > 0 ? (size_t)n : 0;
 }
 
 /* Neither is tried again after EINTR: the event comes again, or the queue is pulled. */
@@ -166,7 +121,7 @@ static EDDY_COLD ssize_t failed_call(void)
 }
 
 /* The straight line: a stream that reads into our buffer. */
-static inline void serve_stream(struct reactor *r, struct eddy_io *io)
+static inline size_t serve_stream(struct reactor *r, struct eddy_io *io)
 {
     ssize_t n;
 
@@ -177,23 +132,24 @@ static inline void serve_stream(struct reactor *r, struct eddy_io *io)
     } else {
         n = r->sys->cls->recv(r->sys, io->fd, r->buffer, READ_SIZE);
     }
-    if (EDDY_LIKELY(n > 0))
+    if (EDDY_LIKELY(n > 0)) {
         io->cls->received(io, r->buffer, n);
-    else if (n != -EAGAIN)
-        read_ends(r, io, n);
+        return (size_t)n;
+    }
+    if (n != -EAGAIN)
+        reactor_read_ends(r, io, n);
+    return 0;
 }
 
-static EDDY_NOINLINE void serve_read(struct reactor *r, struct eddy_io *io)
+static EDDY_NOINLINE size_t serve_read(struct reactor *r, struct eddy_io *io)
 {
     if (EDDY_UNLIKELY(io->kind == EDDY_IO_LISTENER)) {
         accept_some(r, io);
-        return;
+        return 0;
     }
-    if (EDDY_UNLIKELY(io->flags & EDDY_IO_OWNBUF)) {
-        read_into_own(r, io);
-        return;
-    }
-    serve_stream(r, io);
+    if (EDDY_UNLIKELY(io->flags & EDDY_IO_OWNBUF))
+        return read_into_own(r, io);
+    return serve_stream(r, io);
 }
 
 static EDDY_NOINLINE void serve_write(struct reactor *r, struct eddy_io *io)
@@ -210,69 +166,73 @@ static EDDY_NOINLINE void serve_write(struct reactor *r, struct eddy_io *io)
         if (sent == -EAGAIN)
             return;
         if (sent < 0)
-            stop_wanting(r, io, EDDY_WRITE);
+            reactor_stop_wanting(r, io, EDDY_WRITE);
         io->cls->sent(io, sent);
         if (!(io->want & EDDY_WRITE))
             return;
         n = io->cls->output(io, iov, MAX_IOV);
     }
     if (n == 0 && (io->want & EDDY_WRITE))
-        stop_wanting(r, io, EDDY_WRITE);
+        reactor_stop_wanting(r, io, EDDY_WRITE);
 }
 
-/* The selector refused this one: its operation reports it, unless it works now. */
-static void serve_refused(struct reactor *r, struct eddy_io *io)
+size_t reactor_serve(struct reactor *r, struct eddy_io *io, unsigned events)
 {
-    int rc = tell_selector(r, io, interest(io));
+    size_t n = 0;
 
-    io->flags &= (uint8_t)~EDDY_IO_DIRTY;
-    if (rc == 0 || (io->flags & EDDY_IO_CANCELLED))
+    if (events & io->want & EDDY_READ)
+        n = serve_read(r, io);
+    if ((events & EDDY_WRITE & reactor_interest(io)) && !r->base.loop->abandoned)
+        serve_write(r, io);
+    return n;
+}
+
+void reactor_report(struct reactor *r, struct eddy_io *io, int error)
+{
+    if (!reactor_interest(io)) /* by now: nobody waits for the answer */
         return;
     if (io->flags & EDDY_IO_CONNECTING) {
-        connect_ends(r, io, rc);
+        connect_ends(r, io, error);
     } else if (io->kind == EDDY_IO_LISTENER) {
-        io->cls->accepted(io, rc, NULL);
+        io->cls->accepted(io, error, NULL);
     } else if (io->want & EDDY_WRITE) {
-        stop_wanting(r, io, EDDY_WRITE);
-        io->cls->sent(io, rc);
+        reactor_stop_wanting(r, io, EDDY_WRITE);
+        io->cls->sent(io, error);
     } else {
-        read_ends(r, io, rc);
+        reactor_read_ends(r, io, error);
     }
 }
 
-static void serve_special(struct reactor *r, uint64_t cookie, unsigned events)
+/* The selector refused this one: unless it works now, its operation says so. */
+static void serve_refused(struct reactor *r, struct eddy_io *io)
 {
-    struct eddy_io *io;
+    int rc = tell_selector(r, io, reactor_interest(io));
 
-    if (cookie == WAKER_COOKIE) {
-        r->sys->cls->drain(r->sys, r->waker_fds[0]);
-        return;
-    }
-    if ((io = find_borrowed(r, cookie)) != NULL && (events & io->armed))
-        io->cls->ready(io, events & io->armed);
+    io->flags &= (uint8_t)~EDDY_IO_DIRTY;
+    if (rc < 0)
+        reactor_report(r, io, rc);
 }
 
 /* All but the straight line. */
 static EDDY_NOINLINE void serve_other(struct reactor *r, const struct eddy_selector_event *e)
 {
-    if (e->cookie & BORROWED) {
-        serve_special(r, e->cookie, e->events);
+    struct eddy_io *io;
+
+    if (!(e->cookie & BORROWED)) {
+        reactor_serve(r, (struct eddy_io *)(uintptr_t)e->cookie, e->events);
         return;
     }
-    struct eddy_io *io = (struct eddy_io *)(uintptr_t)e->cookie;
-
-    if (e->events & io->want & EDDY_READ)
-        serve_read(r, io);
-    if ((e->events & EDDY_WRITE & interest(io)) && !r->base.loop->abandoned)
-        serve_write(r, io);
+    io = find_borrowed(r, e->cookie);
+    if (io && (e->events & io->armed))
+        io->cls->ready(io, e->events & io->armed);
 }
 
-static void forget_wishes_of_closing(struct reactor *r)
+void reactor_forget_closed(struct reactor *r)
 {
     struct eddy_io **at = &r->dirty, *io;
 
     while ((io = *at) != NULL) {
-        if (io->flags & EDDY_IO_CLOSING)
+        if (io->fd < 0)
             *at = io->dirty_next;
         else
             at = &io->dirty_next;
@@ -280,13 +240,13 @@ static void forget_wishes_of_closing(struct reactor *r)
 }
 
 /* No frame below refers to any io: those that are closed go. Their `closed` may close others. */
-static EDDY_NOINLINE void quiet_point(struct reactor *r)
+EDDY_NOINLINE void reactor_quiet_point(struct reactor *r)
 {
     struct eddy_io *io, *next;
 
     while ((io = r->closing) != NULL) {
         r->closing = NULL;
-        forget_wishes_of_closing(r);
+        reactor_forget_closed(r);
         for (; io; io = next) {
             next = (struct eddy_io *)(uintptr_t)io->backend_word;
             io->cls->closed(io);
@@ -315,7 +275,7 @@ static void reactor_dispatch(struct eddy_backend *b)
         serve_refused(r, io);
     }
     if (r->closing && !*abandoned)
-        quiet_point(r);
+        reactor_quiet_point(r);
 }
 
 /* ---- downcalls ---- */
@@ -363,7 +323,31 @@ static bool reactor_busy(struct eddy_backend *b)
 
 static int fits(struct reactor *r, eddy_fd fd)
 {
-    return r->selector->cls->fits ? r->selector->cls->fits(r->selector, fd) : 0;
+    const struct eddy_selector *s = r->selector;
+
+    return s && s->cls->fits ? s->cls->fits(r->selector, fd) : 0;
+}
+
+static int reactor_forked(struct eddy_backend *b)
+{
+    struct reactor *r = (struct reactor *)b;
+    bool anew = r->selector->cls->forked != NULL;
+    int rc = anew ? r->selector->cls->forked(r->selector) : 0;
+
+    if (rc < 0)
+        return rc;
+    if (!anew)
+        tell_selector(r, &r->waker, 0);
+    return reactor_renew(r, anew);
+}
+
+static void reactor_free(struct eddy_backend *b)
+{
+    struct reactor *r = (struct reactor *)b;
+
+    reactor_close_waker(r);
+    eddy_selector_free(r->selector);
+    eddy_free(r);
 }
 
 static int reactor_attach(struct eddy_backend *b, struct eddy_io *io, eddy_fd fd)
@@ -377,9 +361,9 @@ static int reactor_attach(struct eddy_backend *b, struct eddy_io *io, eddy_fd fd
     io->armed = 0;
     io->flags &= EDDY_IO_OWNBUF;
     if (io->kind == EDDY_IO_WATCH)
-        io->backend_word = r->generation++ & 0x7fffffff; /* never the waker's */
+        io->backend_word = r->generation++;
     else if (io->want)
-        mark_dirty(r, io);
+        reactor_mark_dirty(r, io);
     return 0;
 }
 
@@ -414,14 +398,21 @@ static int reactor_connect(struct eddy_backend *b, struct eddy_io *io, const str
     io->fd = fd;
     io->armed = 0;
     io->flags = (uint8_t)((io->flags & EDDY_IO_OWNBUF) | EDDY_IO_CONNECTING);
-    mark_dirty(r, io);
+    reactor_mark_dirty(r, io);
     return 0;
 }
 
 static void reactor_cancel(struct eddy_backend *b, struct eddy_io *io)
 {
     io->flags |= EDDY_IO_CANCELLED;
-    stop_wanting((struct reactor *)b, io, EDDY_READ | EDDY_WRITE);
+    reactor_stop_wanting((struct reactor *)b, io, EDDY_READ | EDDY_WRITE);
+}
+
+void reactor_let_go(struct reactor *r, struct eddy_io *io)
+{
+    io->fd = -1;
+    io->backend_word = (uint64_t)(uintptr_t)r->closing;
+    r->closing = io;
 }
 
 static void reactor_close(struct eddy_backend *b, struct eddy_io *io)
@@ -437,26 +428,24 @@ static void reactor_close(struct eddy_backend *b, struct eddy_io *io)
                       0); /* unregister, then close: a duplicate elsewhere would keep reporting */
         r->sys->cls->close(r->sys, io->fd);
     }
-    io->fd = -1;
-    io->backend_word = (uint64_t)(uintptr_t)r->closing;
-    r->closing = io;
+    reactor_let_go(r, io);
 }
 
 static void reactor_read_start(struct eddy_backend *b, struct eddy_io *io)
 {
     io->want |= EDDY_READ;
-    mark_dirty((struct reactor *)b, io);
+    reactor_mark_dirty((struct reactor *)b, io);
 }
 
 static void reactor_read_stop(struct eddy_backend *b, struct eddy_io *io)
 {
-    stop_wanting((struct reactor *)b, io, EDDY_READ);
+    reactor_stop_wanting((struct reactor *)b, io, EDDY_READ);
 }
 
 static void reactor_send_start(struct eddy_backend *b, struct eddy_io *io)
 {
     io->want |= EDDY_WRITE;
-    mark_dirty((struct reactor *)b, io);
+    reactor_mark_dirty((struct reactor *)b, io);
 }
 
 static ssize_t reactor_try_send(struct eddy_io *io, const void *data, size_t len)
@@ -466,7 +455,7 @@ static ssize_t reactor_try_send(struct eddy_io *io, const void *data, size_t len
     return sys->cls->send(sys, io->fd, data, len);
 }
 
-static ssize_t posix_try_send(struct eddy_io *io, const void *data, size_t len)
+ssize_t reactor_posix_try_send(struct eddy_io *io, const void *data, size_t len)
 {
     ssize_t n = send(io->fd, data, len, MSG_NOSIGNAL);
 
@@ -498,96 +487,7 @@ static int reactor_watch(struct eddy_backend *b, struct eddy_io *io, unsigned ev
     return tell_selector(r, io, events);
 }
 
-/* ---- the wake-up ---- */
-
-static int open_waker(struct reactor *r)
-{
-    struct eddy_loop *loop = r->base.loop;
-    int rc = r->sys->cls->waker(r->sys, r->waker_fds);
-
-    if (rc < 0)
-        return rc;
-    eddy_fd fd = r->waker_fds[0];
-    rc = fits(r, fd);
-    if (rc == 0)
-        rc = eddy_loop_reserve_fd(loop, fd > r->waker_fds[1] ? fd : r->waker_fds[1]);
-    if (rc == 0)
-        rc = r->selector->cls->set(r->selector, fd, WAKER_COOKIE, 0, EDDY_READ);
-    if (rc == 0) {
-        eddy_loop_set_io(loop, fd, &r->waker);
-        eddy_loop_set_io(loop, r->waker_fds[1], &r->waker);
-    }
-    return rc;
-}
-
-static void close_waker(struct reactor *r)
-{
-    struct eddy_loop *loop = r->base.loop;
-
-    for (int i = 0; i < 2; i++) {
-        if (r->waker_fds[i] < 0 || (i == 1 && r->waker_fds[1] == r->waker_fds[0]))
-            continue;
-        if (eddy_loop_io(loop, r->waker_fds[i]) == &r->waker)
-            eddy_loop_set_io(loop, r->waker_fds[i], NULL);
-        r->sys->cls->close(r->sys, r->waker_fds[i]);
-    }
-    r->waker_fds[0] = r->waker_fds[1] = -1;
-}
-
-/* The selector is empty now. A watch is told at once, as ever; if that fails it may be tried again.
- */
-static int arm_anew(struct reactor *r, struct eddy_io *io)
-{
-    unsigned armed = io->armed;
-    int rc = 0;
-
-    io->armed = 0;
-    if (io->kind != EDDY_IO_WATCH)
-        mark_dirty(r, io);
-    else if ((rc = tell_selector(r, io, armed)) < 0)
-        io->armed = (uint8_t)armed;
-    return rc;
-}
-
-static int arm_chunk_anew(struct reactor *r, struct eddy_io **chunk)
-{
-    int rc = 0;
-
-    for (int i = 0; chunk && rc == 0 && i < EDDY_IOS_CHUNK; i++) {
-        if (chunk[i] && chunk[i] != &r->waker)
-            rc = arm_anew(r, chunk[i]);
-    }
-    return rc;
-}
-
-static int reactor_forked(struct eddy_backend *b)
-{
-    struct reactor *r = (struct reactor *)b;
-    struct eddy_loop *loop = b->loop;
-    bool anew = r->selector->cls->forked != NULL;
-    int rc = anew ? r->selector->cls->forked(r->selector) : 0;
-
-    if (rc < 0)
-        return rc;
-    if (!anew)
-        r->selector->cls->set(r->selector, r->waker_fds[0], WAKER_COOKIE, EDDY_READ, 0);
-    close_waker(r);
-    rc = open_waker(r);
-    for (int i = 0; anew && rc == 0 && i < loop->io_chunks_room; i++)
-        rc = arm_chunk_anew(r, loop->io_chunks[i]);
-    return rc;
-}
-
-static void reactor_free(struct eddy_backend *b)
-{
-    struct reactor *r = (struct reactor *)b;
-
-    close_waker(r);
-    r->selector->cls->close(r->selector);
-    eddy_free(r);
-}
-
-static const struct eddy_backend_class reactor_class = {
+const struct eddy_backend_class reactor_class = {
     .abi_size = sizeof(struct eddy_backend_class),
     .free = reactor_free,
     .now = reactor_now,
@@ -609,30 +509,3 @@ static const struct eddy_backend_class reactor_class = {
     .shutdown = reactor_shutdown,
     .watch = reactor_watch,
 };
-
-int eddy_reactor_open(struct eddy_loop *loop, struct eddy_selector *s, struct eddy_backend **ret)
-{
-    struct reactor *r = eddy_alloc(sizeof *r);
-
-    if (!r)
-        return -ENOMEM;
-    memset(r, 0, offsetof(struct reactor, events)); /* the buffers are left untouched: no pages */
-    r->cls = reactor_class;
-    r->cls.name = s->cls->name;
-    r->base.cls = &r->cls;
-    r->base.loop = loop;
-    r->sys = r->base.sys = loop->sys;
-    r->posix = r->sys == eddy_sys_posix();
-    if (r->posix)
-        r->cls.try_send = posix_try_send;
-    r->selector = s;
-    r->waker.fd = r->waker_fds[0] = r->waker_fds[1] = -1;
-    int rc = open_waker(r);
-    if (rc < 0) {
-        close_waker(r);
-        eddy_free(r);
-        return rc;
-    }
-    *ret = &r->base;
-    return 0;
-}

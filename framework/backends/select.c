@@ -27,7 +27,7 @@ static int select_open(struct eddy_sys *sys, struct eddy_selector **ret)
     (void)sys;
     if (p == NULL)
         return -ENOMEM;
-    p->selector.cls = &eddy_select_selector;
+    p->selector = (struct eddy_selector){.cls = &eddy_select_selector};
     FD_ZERO(&p->read);
     FD_ZERO(&p->write);
     p->end = p->first = 0;
@@ -35,7 +35,7 @@ static int select_open(struct eddy_sys *sys, struct eddy_selector **ret)
     return 0;
 }
 
-static void select_close(struct eddy_selector *s)
+static void select_free(struct eddy_selector *s)
 {
     eddy_free(select_of(s));
 }
@@ -151,7 +151,7 @@ const struct eddy_selector_class eddy_select_selector = {
     .name = "select",
     .abi_size = sizeof(struct eddy_selector_class),
     .open = select_open,
-    .close = select_close,
+    .free = select_free,
     .forked = select_forked,
     .fits = select_fits,
     .set = select_set,

@@ -33,9 +33,16 @@ static void after_fork_in_child(void)
     running_loop = NULL;
 }
 
-static void watch_forks(void)
+static void add_fork_hook(void)
 {
     pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+void eddy_watch_forks(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, add_fork_hook);
 }
 
 unsigned eddy_fork_generation(void)
@@ -321,7 +328,6 @@ static int check_opts(const struct eddy_loop_opts *o)
 
 int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     const struct eddy_loop_opts defaults = {.abi_size = sizeof defaults};
 
     if (!opts)
@@ -336,7 +342,7 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
     struct eddy_loop *loop = eddy_zalloc(sizeof *loop);
     if (!loop)
         return eddy_error_set(opts->error, -ENOMEM, "new loop", "no memory for a loop");
-    pthread_once(&once, watch_forks);
+    eddy_watch_forks();
 
     loop->refs = 1;
     loop->fork_generation = fork_generation;

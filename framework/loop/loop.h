@@ -87,6 +87,8 @@ struct eddy_resource {
 
 /* Counts forks in this process's ancestry: a loop of another generation must not run. */
 unsigned eddy_fork_generation(void);
+/* From here on they are counted; whoever remembers a generation calls it first. */
+void eddy_watch_forks(void);
 
 /* [any thread] Ends the wait; but not in a forked child, where the wake-up is still the parent's.
  */
@@ -202,6 +204,9 @@ void eddy_future_drop_callback(struct eddy_handle *h);
 /* ---- watch.c ---- */
 
 void eddy_loop_close_watches(struct eddy_loop *loop);
+/* The io behind `before` among all that serve watches, NULL: the first; NULL past the last. Also
+ * those whose descriptor was closed and given to somebody else, which the table does not name. */
+struct eddy_io *eddy_loop_next_watch(struct eddy_loop *loop, struct eddy_io *before);
 
 /* ---- backends/backend.c ---- */
 

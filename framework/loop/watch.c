@@ -63,7 +63,7 @@ static struct watch_io *entry_at(struct eddy_loop *loop, eddy_fd fd, int *ret_er
 {
     struct eddy_io *io = eddy_loop_io(loop, fd);
 
-    if (io && io->kind != EDDY_IO_WATCH) {
+    if (io && io->cls != &watch_io_class) {
         *ret_error = EDDY_EFD_IN_USE;
         return NULL;
     }
@@ -173,6 +173,14 @@ void eddy_watch_remove(struct eddy_watch *w)
         e->writer = NULL;
     tell_backend(e); /* fails for a descriptor that was closed: w is out all the same */
     drop_if_unused(e);
+}
+
+struct eddy_io *eddy_loop_next_watch(struct eddy_loop *loop, struct eddy_io *before)
+{
+    struct watch_io *e = (struct watch_io *)before;
+    struct eddy_link *l = e ? e->link.next : loop->watches.next;
+
+    return l == &loop->watches ? NULL : &EDDY_CONTAINER_OF(l, struct watch_io, link)->io;
 }
 
 void eddy_loop_close_watches(struct eddy_loop *loop)

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* Servers: contract S16 to S39, S53. */
 #include "tests/support/stream.h"
 #include <eddy/sim.h>

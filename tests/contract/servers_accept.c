@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* Accepting: contract S.3, S53's limit. */
 #include "tests/support/stream.h"
 #include <eddy/sim.h>

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* The end of servers: contract S33 to S37, S53. */
 #include "tests/support/stream.h"
 #include <string.h>
@@ -19,6 +19,23 @@ static void S33_close_leaves_connections_alone(void)
     CHECK_INT(eddy_transport_write(s.client.t, "abc", 3), 0);
     UNTIL(&s, s.peer.received == 3);
     CHECK_INT(eddy_server_connections(s.server), 1);
+    stage_close(&s);
+}
+
+static void S33_close_frees_the_port_at_once(void)
+{
+    struct stage s;
+    struct eddy_server *next = NULL;
+    stage_init(&s);
+    stage_open(&s);
+    stage_settle(&s);
+    int port = eddy_server_port(s.server);
+    eddy_server_close(s.server);
+    CHECK_INT(eddy_create_server(s.loop, &actor_class,
+                                 EDDY_SERVER(.host = "127.0.0.1", .port = port), &next),
+              0);
+    eddy_server_close(next);
+    eddy_server_unref(next);
     stage_close(&s);
 }
 
@@ -312,6 +329,7 @@ static void S53_G12_drain_of_a_server_that_ends_before_it_has_asked(void)
 
 const struct test_case test_cases[] = {
     CASE(S33_close_leaves_connections_alone),
+    CASE(S33_close_frees_the_port_at_once),
     CASE(S35_wait_closed_in_either_order),
     CASE(S35_wait_closed_when_connections_end_first),
     CASE(S35_a_cancelled_waiter_changes_nothing),

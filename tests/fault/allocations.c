@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* timeout: 120 */
 /*
  * No memory at the nth allocation, for every n of a whole life: contract G3, G5, D7. What fails

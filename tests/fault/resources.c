@@ -1,4 +1,4 @@
-/* backends: select poll epoll */
+/* backends: select poll epoll io_uring */
 /*
  * Real want of descriptors, by RLIMIT_NOFILE in a child process: contract S27, G3. (The simulated
  * one is in contract/servers.c.)

@@ -39,12 +39,20 @@ static struct pair *find_pair(const struct eddy_loop *loop)
 }
 
 #ifdef HAVE_SIM
+static const struct eddy_sim_opts *next_sim;
+
+void test_next_sim(const struct eddy_sim_opts *opts)
+{
+    next_sim = opts;
+}
+
 static int sim_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
 {
     struct pair *pair = find_pair(NULL);
     REQUIRE(pair != NULL);
     struct eddy_sim *sim = NULL;
-    int err = eddy_sim_new(NULL, &sim);
+    int err = eddy_sim_new(next_sim, &sim);
+    next_sim = NULL;
     if (err < 0)
         return err;
     err = eddy_sim_loop_new(sim, strcmp(test_backend(), "sim-late") == 0, opts, ret);

@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 struct eddy_sim;
+struct eddy_sim_opts;
 
 /* ---- cases ---- */
 
@@ -143,6 +144,8 @@ bool test_is_sim(void);
 int test_loop_new(struct eddy_loop **ret);
 /* The same; opts must leave backend, selector, backend_class and sys alone. */
 int test_loop_new_opts(const struct eddy_loop_opts *opts, struct eddy_loop **ret);
+/* The next loop's simulator gets these options in place of a tidy network. */
+void test_next_sim(const struct eddy_sim_opts *opts);
 /* The simulator below a loop of test_loop_new, or NULL. */
 struct eddy_sim *test_sim(const struct eddy_loop *loop);
 /* Closes the loop, drops the reference of test_loop_new, and frees the simulator. */

@@ -96,7 +96,7 @@ static void P22_select_refuses_what_does_not_fit(void)
     CHECK_INT(s->cls->fits(s, 0), 0);
     CHECK_INT(s->cls->fits(s, FD_SETSIZE - 1), 0);
     CHECK_READY(s, 0, 0, 0);
-    s->cls->close(s);
+    eddy_selector_free(s);
 }
 
 /* A copy of fd with a number of at least `from`; -1 if the system allows none. */
@@ -127,7 +127,7 @@ static void highest_descriptor_of_select(void)
     if (high >= 0)
         close(high);
     close_both(fds);
-    s->cls->close(s);
+    eddy_selector_free(s);
 }
 
 static void P22_others_take_large_descriptors(void)
@@ -146,7 +146,7 @@ static void P22_others_take_large_descriptors(void)
             close(high);
         }
         close_both(fds);
-        s->cls->close(s);
+        eddy_selector_free(s);
     }
 }
 
@@ -161,11 +161,11 @@ static void P13_refusal_leaves_the_registrations(void)
     CHECK_INT(set(s, 99999, 2, 0, EDDY_READ), -EBADF);
     CHECK_INT(set(s, -1, 2, 0, EDDY_READ), -EBADF);
     CHECK_READY(s, 1, EDDY_WRITE, EDDY_WRITE);
-    s->cls->close(s);
+    eddy_selector_free(s);
     s = open_selector(&eddy_poll_selector);
     CHECK_INT(set(s, -1, 2, 0, EDDY_READ), -EBADF);
     CHECK_READY(s, 0, 0, 0);
-    s->cls->close(s);
+    eddy_selector_free(s);
     close(file);
     close_both(fds);
 }
@@ -184,7 +184,7 @@ static void P24_epoll_has_a_descriptor_that_tells_readiness(void)
     CHECK_INT(poll(&p, 1, 0), 0);
     CHECK_INT(write(fds[1], "x", 1), 1);
     CHECK_INT(poll(&p, 1, 0), 1);
-    s->cls->close(s);
+    eddy_selector_free(s);
     close_both(fds);
     CHECK(eddy_select_selector.fileno == NULL);
     CHECK(eddy_poll_selector.fileno == NULL);
@@ -240,7 +240,7 @@ static void without_pwait2(void *user)
         return;
     s = open_selector(&eddy_epoll_selector);
     check_never_early(s);
-    s->cls->close(s);
+    eddy_selector_free(s);
 }
 
 static void epoll_works_without_the_newest_call(void)
@@ -309,7 +309,7 @@ static void G5_registering_without_memory_changes_nothing(void)
             close(copies[i]);
         }
         close_both(fds);
-        s->cls->close(s);
+        eddy_selector_free(s);
     }
 }
 

@@ -29,7 +29,7 @@ static inline struct eddy_selector *open_selector(const struct eddy_selector_cla
 
 #define FOR_EACH_SELECTOR(s)                                                  \
     for (struct eddy_selector **each_ = open_all(), *s; (s = *each_) != NULL; \
-         each_++, s->cls->close(s))
+         each_++, eddy_selector_free(s))
 
 /* One of each, ended by NULL; closed one by one as the loop above goes on. */
 static inline struct eddy_selector **open_all(void)

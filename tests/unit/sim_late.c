@@ -80,6 +80,12 @@ static void accepted(struct eddy_io *io, int res, const struct eddy_addr *peer)
     react(spy);
 }
 
+static unsigned accept_limit(const struct eddy_io *io)
+{
+    (void)io;
+    return 6;
+}
+
 static void connected(struct eddy_io *io, int err)
 {
     test_trace(&trace, "%c:connected(%s)", ((struct spy *)io)->name, test_code(err));
@@ -106,6 +112,7 @@ static const struct eddy_io_class spy_class = {
     .output = output,
     .sent = sent,
     .accepted = accepted,
+    .accept_limit = accept_limit,
     .connected = connected,
     .ready = ready,
     .closed = closed,
@@ -153,7 +160,7 @@ static void begin(const struct eddy_sim_opts *opts)
 {
     REQUIRE(eddy_sim_new(opts, &sim) == 0);
     sys = eddy_sim_sys(sim);
-    REQUIRE(eddy_sim_late_backend()->open(NULL, sys, &backend) == 0);
+    REQUIRE(eddy_sim_late_backend()->open(NULL, sys, NULL, &backend) == 0);
     trace_clear(&trace);
 }
 
@@ -186,7 +193,7 @@ static void give(const char *text)
 
 static void works_over_a_sim_only(void)
 {
-    CHECK_INT(eddy_sim_late_backend()->open(NULL, eddy_sys_posix(), &backend), -EINVAL);
+    CHECK_INT(eddy_sim_late_backend()->open(NULL, eddy_sys_posix(), NULL, &backend), -EINVAL);
     CHECK_STR(eddy_sim_late_backend()->name, "sim-late");
 }
 
@@ -431,7 +438,6 @@ static void accepts_are_held_after_a_stop(void)
     CHECK_INT(sys->cls->listen(sys, fd, 5), 0);
     CHECK_INT(sys->cls->sockname(sys, fd, &at), 0);
     spy_attach(&l, 'l', EDDY_IO_LISTENER, fd);
-    l.io.backend_word = 6;
     backend->cls->read_start(backend, &l.io);
     client = sys->cls->socket(sys, AF_INET, SOCK_STREAM, 0);
     CHECK_INT(sys->cls->connect(sys, client, &at), -EINPROGRESS);

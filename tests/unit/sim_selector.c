@@ -19,7 +19,7 @@ static void begin(const struct eddy_sim_opts *opts)
 
 static void end(void)
 {
-    selector->cls->close(selector);
+    eddy_selector_free(selector);
     eddy_sim_free(sim);
 }
 
@@ -205,11 +205,43 @@ static void opens_by_its_class_over_a_sim_only(void)
     begin(NULL);
     CHECK_INT(selector->cls->open(eddy_sys_posix(), &other), -EINVAL);
     CHECK_INT(selector->cls->open(sys, &other), 0);
-    other->cls->close(other);
+    eddy_selector_free(other);
+    end();
+}
+
+static void send_one(struct eddy_sim *s, void *user)
+{
+    (void)s, (void)user;
+    CHECK_INT(sys->cls->send(sys, fds[1], "x", 1), 1);
+}
+
+static void works_on_its_own_by_the_clock_of_the_sim(void)
+{
+    struct eddy_selector_ready ready[2];
+    eddy_nsec start;
+    int n = -1;
+
+    begin(NULL);
+    start = eddy_sim_now(sim);
+    CHECK_INT(eddy_selector_register(selector, fds[0], EDDY_READ, &n, NULL), 0);
+    CHECK_INT(eddy_selector_select(selector, EDDY_SEC(3600), 2, ready, &n), 0);
+    CHECK_INT(n, 0);
+    CHECK_INT(eddy_sim_now(sim) - start, EDDY_SEC(3600));
+    CHECK_INT(eddy_sim_at(sim, start + EDDY_SEC(4000), send_one, NULL), 0);
+    CHECK_INT(eddy_selector_select(selector, EDDY_FOREVER, 2, ready, &n), 0);
+    CHECK_INT(n, 1);
+    CHECK_INT(ready[0].events, EDDY_READ);
+    CHECK(ready[0].key.data == &n);
+    CHECK(eddy_sim_now(sim) - start >= EDDY_SEC(4000));
+    CHECK_INT(eddy_selector_unregister(selector, fds[0], NULL), 0);
+    CHECK_INT(eddy_selector_select(selector, EDDY_FOREVER, 2, ready, &n), EDDY_ESTALLED);
+    CHECK_INT(n, 1);
     end();
 }
 
 const struct test_case test_cases[] = {
+    {"P17_P18_sim_works_on_its_own_by_the_clock_of_the_sim",
+     works_on_its_own_by_the_clock_of_the_sim},
     {"P27_sim_readiness_is_a_level", readiness_is_a_level},
     {"G31_sim_time_jumps_to_what_is_next", time_jumps_to_what_is_next},
     {"G31_sim_nothing_to_come_is_an_error", nothing_to_come_is_an_error},

@@ -104,6 +104,12 @@ void eddy_sim_sock_close(struct eddy_sim *sim, eddy_fd fd)
     sock_free(sim, fd);
 }
 
+void eddy_sim_stop_listening(struct eddy_sim *sim, struct sim_sock *s)
+{
+    empty_queue(sim, s);
+    s->kind = SIM_FRESH;
+}
+
 void eddy_sim_close_all(struct eddy_sim *sim)
 {
     struct eddy_link *link;

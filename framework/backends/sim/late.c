@@ -13,20 +13,8 @@ static struct late *self(struct eddy_backend *b)
     return EDDY_CONTAINER_OF(b, struct late, base);
 }
 
-/* A listener's word is its owner's. */
-static struct late_io *find_listener(const struct late *late, const struct eddy_io *io)
+static struct late_io *of(const struct eddy_io *io)
 {
-    struct eddy_link *link = late->ios.next;
-
-    while (EDDY_CONTAINER_OF(link, struct late_io, link)->io != io)
-        link = link->next;
-    return EDDY_CONTAINER_OF(link, struct late_io, link);
-}
-
-static struct late_io *of(const struct late *late, const struct eddy_io *io)
-{
-    if (io->kind == EDDY_IO_LISTENER)
-        return find_listener(late, io);
     return (struct late_io *)(uintptr_t)io->backend_word;
 }
 
@@ -157,7 +145,8 @@ static void close_descriptors(struct late_io *li)
         if (li->accepts[i].result >= 0)
             sys->cls->close(sys, li->accepts[i].result);
     }
-    if (li->io->kind != EDDY_IO_WATCH)
+    li->accept_count = 0;
+    if (li->io->kind != EDDY_IO_WATCH && li->io->fd >= 0)
         sys->cls->close(sys, li->io->fd);
     li->io->fd = -1;
 }
@@ -277,8 +266,7 @@ static struct late_io *late_io_new(struct late *late, struct eddy_io *io)
     eddy_list_append(&late->ios, &li->link);
     io->armed = 0;
     io->flags &= EDDY_IO_OWNBUF;
-    if (io->kind != EDDY_IO_LISTENER)
-        io->backend_word = (uint64_t)(uintptr_t)li;
+    io->backend_word = (uint64_t)(uintptr_t)li;
     return li;
 }
 
@@ -345,7 +333,7 @@ static int late_connect(struct eddy_backend *b, struct eddy_io *io, const struct
 
 static void late_cancel(struct eddy_backend *b, struct eddy_io *io)
 {
-    struct late_io *li = of(self(b), io);
+    struct late_io *li = of(io);
 
     if (silent(li))
         return;
@@ -362,12 +350,15 @@ static void late_close(struct eddy_backend *b, struct eddy_io *io)
     late_cancel(b, io);
     io->flags |= EDDY_IO_CLOSING;
     self(b)->closing++;
+    if (io->kind == EDDY_IO_LISTENER) /* whose port may be wanted next */
+        close_descriptors(of(io));
 }
 
 static void late_read_start(struct eddy_backend *b, struct eddy_io *io)
 {
-    const struct late_io *li = of(self(b), io);
+    const struct late_io *li = of(io);
 
+    (void)b;
     if (!silent(li) && !li->read_ended)
         io->want |= EDDY_READ;
 }
@@ -387,7 +378,7 @@ static void late_send_start(struct eddy_backend *b, struct eddy_io *io)
 
 static ssize_t late_try_sendv(struct eddy_io *io, const struct iovec *iov, int n)
 {
-    struct late_io *li = of(NULL, io); /* a stream: no list is searched */
+    struct late_io *li = of(io);
     struct eddy_sim *sim = li->late->sim;
 
     if (li->writing > LATE_ASKING) {
@@ -414,7 +405,7 @@ static int late_shutdown(struct eddy_backend *b, struct eddy_io *io)
 {
     struct eddy_sim *sim = self(b)->sim;
 
-    if (of(self(b), io)->writing > LATE_ASKING)
+    if (of(io)->writing > LATE_ASKING)
         eddy_sim_violate(sim, "shutdown while output is pending");
     return sim->sys.cls->shutdown(&sim->sys, io->fd, SHUT_WR);
 }
@@ -429,7 +420,7 @@ static int late_watch(struct eddy_backend *b, struct eddy_io *io, unsigned event
         r = eddy_sim_called(sim, EDDY_SIM_SELECT_SET);
         if (r < 0)
             return r;
-        if (s == NULL || s->generation != of(self(b), io)->generation)
+        if (s == NULL || s->generation != of(io)->generation)
             return -EBADF;
     }
     io->armed = (uint8_t)events;
@@ -443,10 +434,12 @@ static void late_free(struct eddy_backend *b)
     eddy_free(self(b));
 }
 
-static int late_open(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_backend **ret)
+static int late_open(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_error *error,
+                     struct eddy_backend **ret)
 {
     struct late *late;
 
+    (void)error;
     if (sys->cls != &eddy_sim_sys_class)
         return -EINVAL;
     late = eddy_zalloc(sizeof(*late));

@@ -107,15 +107,16 @@ static void progress_write(struct late_io *li)
 static void progress_accept(struct late_io *li)
 {
     struct eddy_sys *sys = &li->late->sim->sys;
-    uint64_t most = li->io->backend_word; /* the owner's limit */
     struct late_accept *a;
+    unsigned most;
     int r;
 
     if (li->accept_count > 0 || !wants(li, EDDY_READ))
         return;
+    most = li->io->cls->accept_limit(li->io);
     if (most > LATE_ACCEPTS)
         most = LATE_ACCEPTS;
-    while ((uint64_t)li->accept_count < most && (ready(li) & EDDY_READ)) {
+    while ((unsigned)li->accept_count < most && (ready(li) & EDDY_READ)) {
         a = &li->accepts[li->accept_count];
         r = sys->cls->accept(sys, li->io->fd, &a->peer);
         if (r == -EAGAIN)

@@ -152,6 +152,12 @@ static void selector_close(struct eddy_selector *base)
     struct sim_selector *s = self(base);
 
     eddy_link_remove(&s->link);
+}
+
+static void selector_free(struct eddy_selector *base)
+{
+    struct sim_selector *s = self(base);
+
     eddy_free(s->table);
     eddy_free(s);
 }
@@ -168,6 +174,7 @@ static const struct eddy_selector_class sim_selector_class = {
     .abi_size = sizeof(struct eddy_selector_class),
     .open = selector_open,
     .close = selector_close,
+    .free = selector_free,
     .set = selector_set,
     .wait = selector_wait,
 };
@@ -179,6 +186,7 @@ int eddy_sim_selector(struct eddy_sim *sim, struct eddy_selector **ret)
     if (s == NULL)
         return -ENOMEM;
     s->base.cls = &sim_selector_class;
+    s->base.sys = &sim->sys;
     s->sim = sim;
     eddy_list_append(&sim->selectors, &s->link);
     *ret = &s->base;

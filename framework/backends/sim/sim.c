@@ -396,6 +396,6 @@ int eddy_sim_loop_new(struct eddy_sim *sim, bool late, const struct eddy_loop_op
         return r;
     r = eddy_loop_new(&mine, ret);
     if (r < 0)
-        mine.selector->cls->close(mine.selector);
+        eddy_selector_free(mine.selector);
     return r;
 }

@@ -310,46 +310,51 @@ static int sim_setsockopt(struct eddy_sys *sys, eddy_fd fd, int level, int name,
     return 0;
 }
 
-static ssize_t sim_recv(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len)
+/* How recv and send begin: the connection, or why not; `no_stream` for what is none. */
+static int begin_transfer(struct eddy_sim *sim, eddy_fd fd, enum eddy_sim_call call, int no_stream,
+                          struct sim_end **ret)
 {
-    struct eddy_sim *sim = world(sys);
     struct sim_sock *s = find(sim, fd);
-    ssize_t n = eddy_sim_called(sim, EDDY_SIM_RECV);
-
-    if (n < 0)
-        return n;
-    if (s == NULL)
-        return -EBADF;
-    if (s->kind != SIM_STREAM)
-        return -ENOTCONN;
-    if (eddy_sim_falsely_blocked(sim))
-        return -EAGAIN;
-    n = len == 0 ? 0 : eddy_sim_conn_recv(sim, s->end, buf, len);
-    if (n != -EAGAIN)
-        sim->spins = 0;
-    eddy_sim_note(sim, "recv", fd, n);
-    return n;
-}
-
-static ssize_t sim_sendv(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n)
-{
-    struct eddy_sim *sim = world(sys);
-    struct sim_sock *s = find(sim, fd);
-    ssize_t r = eddy_sim_called(sim, EDDY_SIM_SEND);
+    int r = eddy_sim_called(sim, call);
 
     if (r < 0)
         return r;
     if (s == NULL)
         return -EBADF;
     if (s->kind != SIM_STREAM)
-        return -EPIPE;
+        return no_stream;
     if (eddy_sim_falsely_blocked(sim))
         return -EAGAIN;
-    r = eddy_sim_conn_send(sim, s->end, iov, n);
-    if (r != -EAGAIN)
+    *ret = s->end;
+    return 0;
+}
+
+static ssize_t end_transfer(struct eddy_sim *sim, eddy_fd fd, const char *what, ssize_t n)
+{
+    if (n != -EAGAIN)
         sim->spins = 0;
-    eddy_sim_note(sim, "send", fd, r);
-    return r;
+    eddy_sim_note(sim, what, fd, n);
+    return n;
+}
+
+static ssize_t sim_recv(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len)
+{
+    struct eddy_sim *sim = world(sys);
+    struct sim_end *end;
+    int r = begin_transfer(sim, fd, EDDY_SIM_RECV, -ENOTCONN, &end);
+
+    if (r < 0)
+        return r;
+    return end_transfer(sim, fd, "recv", len == 0 ? 0 : eddy_sim_conn_recv(sim, end, buf, len));
+}
+
+static ssize_t sim_sendv(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n)
+{
+    struct eddy_sim *sim = world(sys);
+    struct sim_end *end;
+    int r = begin_transfer(sim, fd, EDDY_SIM_SEND, -EPIPE, &end);
+
+    return r < 0 ? r : end_transfer(sim, fd, "send", eddy_sim_conn_send(sim, end, iov, n));
 }
 
 static ssize_t sim_send(struct eddy_sys *sys, eddy_fd fd, const void *data, size_t len)
@@ -375,7 +380,12 @@ static int sim_shutdown(struct eddy_sys *sys, eddy_fd fd, int how)
     if (s == NULL)
         return -EBADF;
     sim->spins = 0;
-    r = s->kind == SIM_STREAM ? eddy_sim_conn_shutdown(sim, s->end, how) : -ENOTCONN;
+    if (s->kind == SIM_STREAM)
+        r = eddy_sim_conn_shutdown(sim, s->end, how);
+    else if (s->kind == SIM_LISTENING && how != SHUT_WR)
+        eddy_sim_stop_listening(sim, s);
+    else
+        r = -ENOTCONN;
     eddy_sim_note(sim, "shutdown", fd, r);
     return r;
 }

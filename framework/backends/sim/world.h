@@ -154,6 +154,8 @@ extern const struct eddy_sys_class eddy_sim_sys_class;
 int eddy_sim_sock_new(struct eddy_sim *sim, enum sim_kind kind, struct sim_sock **ret);
 struct sim_sock *eddy_sim_sock(const struct eddy_sim *sim, eddy_fd fd); /* NULL: not open */
 void eddy_sim_sock_close(struct eddy_sim *sim, eddy_fd fd);
+/* A listener is only bound again, as shutdown makes it on Linux. */
+void eddy_sim_stop_listening(struct eddy_sim *sim, struct sim_sock *s);
 struct sim_waker *eddy_sim_waker(struct eddy_sim *sim, eddy_fd fd); /* NULL: it is none */
 /* EDDY_READ, EDDY_WRITE: what a level-triggered selector would say. */
 unsigned eddy_sim_ready(struct eddy_sim *sim, eddy_fd fd);

@@ -8,20 +8,29 @@
  * in every slot of its class, but those for which NULL is said to mean something.
  *
  * The rules:
+ *
  *  a  Downcalls come from the loop's thread (but `wake`), from inside any upcall, on any endpoint.
+ *
  *  b  Upcalls come from `dispatch` alone, never from inside a downcall.
+ *
  *  c  But for get_buffer and output: these are questions, answered at once. They may still close,
  *     abort or pause: a backend reads io->want and io->flags again after every upcall.
+ *
  *  d  An io is the backend's memory from attach or connect until its `closed` upcall returns. That
  *     comes once, last, at the quiet point at the end of dispatch: no frame below refers to any io.
+ *
  *  e  User memory is never given to an operation that pends: reads into it are bound late
- * (get_buffer, read, received with nothing between); writes from it happen within try_send. What
- * pends is the backend's memory (reads) or the transport's queue (writes), whose blocks never move.
+ *     (get_buffer, read, received with nothing between); writes from it happen within try_send.
+ *     What pends is the backend's memory (reads) or the transport's queue (writes), whose blocks
+ *     never move.
+ *
  *  f  An error comes by return code or by upcall, never both. A failed downcall changed nothing.
  *     EINTR never gets out. What a void slot cannot do, its operation reports: received(<0),
- * sent(<0), accepted(<0), connected(<0). g  Starts and stops are wishes (io->want): on upcalls at
- * once, on the kernel at the next wait. Watches are the exception: they reach the kernel inside the
- * call.
+ *     sent(<0), accepted(<0), connected(<0).
+ *
+ *  g  Starts and stops are wishes (io->want): on upcalls at once, on the kernel at the next wait.
+ *     Watches are the exception: what is wrong with a new one is said inside the call, and one that
+ *     is taken away is out of the kernel when the call returns.
  */
 #ifndef EDDY_BACKEND_H
 #define EDDY_BACKEND_H
@@ -115,7 +124,7 @@ struct eddy_io {
     uint8_t armed; /* what selector or kernel has been told */
     uint8_t flags; /* EDDY_IO_* */
     struct eddy_io *dirty_next; /* the backend's */
-    uint64_t backend_word;      /* the backend's; LISTENER: the owner's, most accepts per event */
+    uint64_t backend_word;      /* the backend's */
 };
 
 struct eddy_io_class {
@@ -145,6 +154,10 @@ struct eddy_io_class {
     /* STREAM, once after `connect`: 0, or the error; then only `closed` can follow. */
     void (*connected)(struct eddy_io *io, int err);
 
+    /* LISTENER: how many connections to accept at most before others have their turn. A question
+     * (rule c). */
+    unsigned (*accept_limit)(const struct eddy_io *io);
+
     /* WATCH: level-triggered, read and write in one call. */
     void (*ready)(struct eddy_io *io, unsigned events);
 
@@ -158,9 +171,10 @@ struct eddy_backend_class {
     const char *name;
     uint32_t abi_size; /* sizeof(struct eddy_backend_class) */
 
-    /* Makes the backend of `loop`, or fails with the reason why it cannot work here. Must try, not
-     * assume. */
-    int (*open)(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_backend **ret);
+    /* Makes the backend of `loop`, or fails with the reason why it cannot work here, in *error too
+     * if one sentence says more than the code. Must try, not assume. */
+    int (*open)(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_error *error,
+                struct eddy_backend **ret);
     /* Every io had its `closed`. */
     void (*free)(struct eddy_backend *b);
 
@@ -193,7 +207,8 @@ struct eddy_backend_class {
                    const struct eddy_addr *local);
     /* Silence from here on: no upcall but `closed`. The descriptor stays open, for its names. */
     void (*cancel)(struct eddy_backend *b, struct eddy_io *io);
-    /* cancel; closes the descriptor when the last operation has left the kernel; then `closed`. */
+    /* cancel; closes the descriptor when the last operation has left the kernel; then `closed`. A
+     * listener's address is free when this returns (contract S33). */
     void (*close)(struct eddy_backend *b, struct eddy_io *io);
 
     void (*read_start)(struct eddy_backend *b, struct eddy_io *io);

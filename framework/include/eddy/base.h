@@ -35,9 +35,18 @@ extern "C" {
 #define EDDY_PRINTF(fmt, first)
 #endif
 
-/* The object of type `type` whose member `member` is at `ptr`. */
+/* The object of type `type` whose member `member` is at `ptr`; and a cast. C++ programs may be
+ * compiled with -Wold-style-cast. */
+#ifdef __cplusplus
+#define EDDY_CONTAINER_OF(ptr, type, member)  \
+    (static_cast<type *>(static_cast<void *>( \
+        const_cast<char *>(reinterpret_cast<const char *>(ptr)) - offsetof(type, member))))
+#define EDDY_NSEC_(n) static_cast<eddy_nsec>(n)
+#else
 #define EDDY_CONTAINER_OF(ptr, type, member) \
     ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define EDDY_NSEC_(n) ((eddy_nsec)(n))
+#endif
 
 /* A const struct made on the spot, by name of its members; and the alignment of a type. In C++ they
  * must be named in the order of declaration (C++20, before that an extension of gcc and clang), and
@@ -65,13 +74,13 @@ struct eddy_link {
 /* Nanoseconds of a monotonic clock of arbitrary origin, or a span of them (contract G9). */
 typedef int64_t eddy_nsec;
 
-#define EDDY_USEC(n) ((eddy_nsec)(n)*1000)
-#define EDDY_MSEC(n) ((eddy_nsec)(n)*1000000)
-#define EDDY_SEC(n) ((eddy_nsec)(n)*1000000000)
+#define EDDY_USEC(n) (EDDY_NSEC_(n) * 1000)
+#define EDDY_MSEC(n) (EDDY_NSEC_(n) * 1000000)
+#define EDDY_SEC(n) (EDDY_NSEC_(n) * 1000000000)
 /* No time-out; a timer set so far never fires. */
 #define EDDY_FOREVER INT64_MAX
 /* In options where zero means "the default": none at all. The one negative value allowed there. */
-#define EDDY_OFF ((eddy_nsec)-1)
+#define EDDY_OFF EDDY_NSEC_(-1)
 
 /* ---- errors ---- */
 
@@ -88,7 +97,7 @@ enum {
     EDDY_ENOT_REGISTERED = -10008, /* the descriptor is not registered */
     EDDY_ENOT_SUPPORTED = -10009,  /* this object, build or system cannot do that */
     EDDY_EINVALID_STATE = -10010,  /* not now: the object is in another state */
-    EDDY_ECLOSED = -10011,         /* the transport or server is closing or closed */
+    EDDY_ECLOSED = -10011,         /* the transport, server or selector is closing or closed */
     EDDY_ESTALLED = -10012,        /* sim: nothing left that could ever wake the loop */
 };
 

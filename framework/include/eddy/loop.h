@@ -103,10 +103,12 @@ typedef void eddy_problem_fn(struct eddy_loop *loop, const struct eddy_problem *
 
 struct eddy_loop_opts {
     size_t abi_size;
-    /* "select", "poll", "epoll"; NULL: the environment's EDDY_BACKEND, else the best. select holds
-     * descriptors below FD_SETSIZE only; with more, connections fail or wait with -EMFILE. */
+    /* "epoll", "poll", "select", "io_uring"; "default": the best of the first three; "proactor":
+     * io_uring where it works, else the best. NULL: the environment's EDDY_BACKEND, else the best.
+     * select holds descriptors below FD_SETSIZE only; with more, connections fail or wait with
+     * -EMFILE. */
     const char *backend;
-    struct eddy_selector *selector; /* instead: an object of yours; the loop's on success */
+    struct eddy_selector *selector; /* instead: one of yours, empty; the loop's on success */
     const struct eddy_backend_class *backend_class; /* instead: a backend of yours */
     struct eddy_sys *sys;                           /* system calls; NULL: the system's */
     bool debug;                  /* checks and reports; also switched on by EDDY_DEBUG=1 */
@@ -124,8 +126,10 @@ struct eddy_loop_opts {
     EDDY_LITERAL_(eddy_loop_opts, .abi_size = sizeof(struct eddy_loop_opts), __VA_ARGS__)
 
 /* Makes a loop; the caller gets one reference. NULL options: defaults. -EINVAL: unknown backend or
- * bad options; -E2BIG: options of a later version; -ENOMEM; -EMFILE; another -errno or
- * EDDY_ENOT_SUPPORTED: this backend cannot work here, and the error's text says why. [any thread]
+ * bad options, or something is registered with the given selector, which must not be closed
+ * (EDDY_ECLOSED) nor another loop's (EDDY_EINVALID_STATE) either; -E2BIG: options of a later
+ * version; -ENOMEM; -EMFILE; another -errno or EDDY_ENOT_SUPPORTED: this backend cannot work here,
+ * and the error's text says why. [any thread]
  */
 EDDY_API int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret);
 

@@ -85,7 +85,7 @@ EDDY_API bool eddy_transport_is_reading(const struct eddy_transport *t);
  * callback; EDDY_ECLOSED. */
 EDDY_API int eddy_transport_unread(struct eddy_transport *t, const void *data, size_t len);
 
-/* ---- time-outs ---- */
+/* ---- time-outs; -EINVAL: a negative span other than EDDY_OFF ---- */
 
 /* Nothing received for so long: connection_lost(-ETIMEDOUT). 0 or EDDY_OFF: none (the default). The
  * clock stands still while reading is paused, begins anew when it resumes, and ends with the peer's

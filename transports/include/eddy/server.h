@@ -1,4 +1,8 @@
-/* Stream servers: listen, accept, make a protocol instance per connection. (asyncio: create_server)
+/*
+ * Stream servers: listen, accept, make a protocol instance per connection. (asyncio: create_server)
+ *
+ * NULL in the place of a server, or of a required `ret`, is harmless (contract G4): a call that can
+ * fail returns -EINVAL, one that cannot does nothing, and what is asked for is false, none or NULL.
  */
 #ifndef EDDY_SERVER_H
 #define EDDY_SERVER_H
@@ -24,7 +28,7 @@ struct eddy_server_opts {
     int sock; /* or a bound stream socket, with .use_sock; the server's, see below */
     bool use_sock;
     int family;               /* AF_INET or AF_INET6: only these addresses */
-    int backlog;              /* 0: 100 */
+    int backlog;              /* 0: 100; who finds it full tries again a second later */
     bool no_reuse_address;    /* SO_REUSEADDR is on by default */
     bool reuse_port;          /* several servers on one port */
     bool keep_alive;          /* SO_KEEPALIVE on the connections */
@@ -71,9 +75,11 @@ EDDY_API int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy
 EDDY_API struct eddy_server *eddy_server_ref(struct eddy_server *s);
 EDDY_API void eddy_server_unref(struct eddy_server *s); /* NULL is fine */
 
-/* Starts listening; nothing if it does already. EDDY_ECLOSED; -errno of listen. */
+/* Starts listening, on all addresses or, if one fails, on none; nothing if it does already.
+ * EDDY_ECLOSED; -errno of listen. */
 EDDY_API int eddy_server_start_serving(struct eddy_server *s);
 EDDY_API bool eddy_server_is_serving(const struct eddy_server *s);
+/* Borrowed; NULL once the loop is closed. */
 EDDY_API struct eddy_loop *eddy_server_loop(const struct eddy_server *s);
 
 /* The i-th listening address, port included; -EINVAL past the last, EDDY_ECLOSED after close. */
