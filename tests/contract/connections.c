@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* Stream clients: contract S1 to S4, S13, S50, G28, G29. */
 #include "tests/support/stream.h"
 #include <eddy/sim.h>

@@ -1,4 +1,4 @@
-/* backends: select poll epoll */
+/* backends: select poll epoll io_uring */
 /*
  * A loop inside another one, which sleeps as eddy_loop_timeout and eddy_loop_fileno say and then
  * calls eddy_loop_run_once. Where there is no descriptor it looks every millisecond.

@@ -1,4 +1,4 @@
-/* backends: poll epoll */
+/* backends: poll epoll io_uring */
 /* timeout: 300 */
 /* labels: slow */
 /* serial */

@@ -1,5 +1,5 @@
 /* Problems, and what debug mode adds. */
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 #include "tests/support/nodes.h"
 #include "tests/support/stream.h"
 #include "tests/support/test.h"

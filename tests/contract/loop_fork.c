@@ -1,5 +1,5 @@
 /* Loops and fork. */
-/* backends: select poll epoll */
+/* backends: select poll epoll io_uring */
 #include "tests/support/nodes.h"
 #include "tests/support/stream.h"
 #include "tests/support/test.h"

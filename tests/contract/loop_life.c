@@ -1,5 +1,5 @@
 /* The loop's life: making, running, stopping, closing, freeing. */
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 #include "tests/support/nodes.h"
 #include "tests/support/script.h"
 #include "tests/support/test.h"

@@ -1,5 +1,5 @@
 /* The order of things within an iteration and between iterations. */
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* What may be called from other threads: posts, stop, references. */
-/* backends: select poll epoll */
+/* backends: select poll epoll io_uring */
 /* labels: threads */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"

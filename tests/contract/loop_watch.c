@@ -1,17 +1,19 @@
 /* Watching descriptors of one's own. */
-/* backends: select poll epoll */
+/* backends: select poll epoll io_uring */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"
 #include <eddy/connection.h>
 #include <eddy/server.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct test_trace trace;
@@ -628,7 +630,7 @@ static void G24_only_some_backends_have_a_descriptor(void)
     begin();
     struct test_watch w = TEST_WATCH(&trace, "w");
     int fd = eddy_loop_fileno(loop);
-    if (backend_is("epoll")) {
+    if (backend_is("epoll") || backend_is("io_uring")) {
         /* A loop inside a loop: the outer one watches the inner one's descriptor. */
         struct eddy_loop *outer = NULL;
         struct test_watch inner = TEST_WATCH(&trace, "inner");
@@ -636,6 +638,9 @@ static void G24_only_some_backends_have_a_descriptor(void)
         REQUIRE(eddy_loop_new(NULL, &outer) == 0);
         CHECK_INT(eddy_loop_add_watch(outer, &inner.node, fd, EDDY_READ), 0);
         CHECK_INT(eddy_loop_add_watch(loop, &w.node, fds[0], EDDY_READ), 0);
+        if (eddy_loop_timeout(loop) == 0)
+            test_run_steps(loop, 1);
+        CHECK(eddy_loop_timeout(loop) == EDDY_FOREVER);
         test_run_steps(outer, 2);
         CHECK_TRACE(trace, "");
         send_byte(fds[1]);
@@ -700,6 +705,84 @@ static void L62_the_number_went_to_a_listener_before_the_watch_was_removed(void)
     close(fds[1]);
 }
 
+/* A watch, whose number goes to a listener without a word. */
+static struct eddy_server *take_number(struct test_watch *w)
+{
+    struct eddy_server *server = NULL;
+    CHECK_INT(eddy_loop_add_watch(loop, &w->node, fds[0], EDDY_READ), 0);
+    test_run_steps(loop, 1);
+    close(fds[0]);
+    if (CHECK_INT(eddy_create_server(loop, &nothing, EDDY_SERVER(.host = "127.0.0.1"), &server), 0))
+        CHECK_INT(eddy_server_fd(server, 0), fds[0]);
+    return server;
+}
+
+static void close_all(struct eddy_server *server)
+{
+    eddy_server_close(server);
+    eddy_server_unref(server);
+    test_loop_free(loop);
+    close(fds[1]);
+}
+
+static void *watch_another(void *arg)
+{
+    CHECK_INT(eddy_loop_add_watch(loop, arg, fds[1], EDDY_READ), 0);
+    test_run_steps(loop, 3);
+    return NULL;
+}
+
+static void in_another_thread(void *(*fn)(void *), void *arg)
+{
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, fn, arg) == 0);
+    pthread_join(thread, NULL);
+}
+
+/* What the kernel knew of it was in the other thread's ring. */
+static void L62_L4_a_number_was_taken_after_the_loop_had_moved_to_another_thread(void)
+{
+    begin();
+    struct test_watch w = TEST_WATCH(&trace, "w");
+    in_another_thread(watch_another, &w.node);
+    struct eddy_server *server = NULL;
+    close(fds[1]);
+    REQUIRE(eddy_create_server(loop, &nothing, EDDY_SERVER(.host = "127.0.0.1"), &server) == 0);
+    CHECK_INT(eddy_server_fd(server, 0), fds[1]);
+    test_run_steps(loop, 2);
+    fds[1] = fds[0];
+    close_all(server);
+    CHECK(w.node.loop_ == NULL);
+}
+
+static pid_t forked_child;
+
+static void fork_here(struct test_handle *h)
+{
+    (void)h;
+    forked_child = fork();
+    REQUIRE(forked_child >= 0);
+}
+
+static void L62_L72_a_number_was_taken_before_a_child_closes_the_loop(void)
+{
+    begin();
+    struct test_watch w = TEST_WATCH(&trace, "w");
+    struct test_handle h = TEST_HANDLE(&trace, "h", .then = fork_here);
+    struct eddy_server *server = take_number(&w);
+    eddy_loop_call_soon(loop, &h.node);
+    int status = -1, rc = eddy_loop_run_once(loop, 0);
+    if (forked_child == 0) {
+        bool good = rc == EDDY_EINVALID_STATE && eddy_loop_forked(loop) == 0;
+        close_all(server);
+        _exit(!good || test_live_allocations() != 0);
+    }
+    CHECK_INT(rc, 0);
+    CHECK_INT(waitpid(forked_child, &status, 0), forked_child);
+    CHECK_INT(status, 0);
+    close_all(server);
+}
+
 static void G14_watches_removed_after_their_descriptor_was_closed(void)
 {
     begin();
@@ -723,17 +806,22 @@ static void G14_watches_removed_after_their_descriptor_was_closed(void)
 static void P27_a_closed_descriptor_does_not_hide_the_others(void)
 {
     begin();
+    int others[2];
     struct test_watch closed = TEST_WATCH(&trace, "closed");
     struct test_watch good = TEST_WATCH(&trace, "good");
+    test_socketpair(others);
     CHECK_INT(eddy_loop_add_watch(loop, &closed.node, fds[0], EDDY_READ), 0);
+    CHECK_INT(eddy_loop_add_watch(loop, &good.node, others[0], EDDY_READ), 0);
     close(fds[0]);
-    CHECK_INT(eddy_loop_add_watch(loop, &good.node, fds[1], EDDY_READ), 0);
-    test_run_steps(loop, 2); /* its other end was closed */
+    CHECK_INT(write(others[1], "x", 1), 1);
+    test_run_steps(loop, 2);
     CHECK_INT(trace_count(&trace, "good(R)"), 2);
     eddy_watch_remove(&closed.node);
     eddy_watch_remove(&good.node);
     test_loop_free(loop);
     close(fds[1]);
+    close(others[0]);
+    close(others[1]);
 }
 
 static void L59_a_number_past_all_descriptors(void)
@@ -776,6 +864,8 @@ const struct test_case test_cases[] = {
     TEST(G24_only_some_backends_have_a_descriptor),
     TEST(L55_a_thousand_ready_descriptors_are_all_served),
     TEST(L62_the_number_went_to_a_listener_before_the_watch_was_removed),
+    TEST(L62_L4_a_number_was_taken_after_the_loop_had_moved_to_another_thread),
+    TEST(L62_L72_a_number_was_taken_before_a_child_closes_the_loop),
     TEST(G14_watches_removed_after_their_descriptor_was_closed),
     TEST(P27_a_closed_descriptor_does_not_hide_the_others),
     TEST(L59_a_number_past_all_descriptors),

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* timeout: 120 */
 /* Who owns a protocol, and until when: contract G10 to G24. */
 #include "tests/support/stream.h"

@@ -1,4 +1,4 @@
-/* backends: select poll epoll sim sim-late */
+/* backends: select poll epoll io_uring sim sim-late */
 /* timeout: 300 */
 /*
  * The re-entrancy matrix: every operation inside every callback, once for the accepted side and

@@ -1,5 +1,5 @@
 /* Signals. In a program of their own: dispositions are the process's. */
-/* backends: select poll epoll */
+/* backends: select poll epoll io_uring */
 /* labels: threads */
 #include "tests/support/nodes.h"
 #include "tests/support/test.h"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll
+# backends: select poll epoll io_uring
 # clause: A18 A19 B10
 """chapter_server and chapter_client with peers that are slow, silent or wrong, and with bad command lines."""
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll
+# backends: select poll epoll io_uring
 # timeout: 90
 # clause: S13 T18
 """echo_client: messages, input and megabytes come back; its deadline covers connecting and exchanging."""

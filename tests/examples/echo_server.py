@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll
+# backends: select poll epoll io_uring
 # clause: T5 T38 S22 S53
 """echo_server: echoes, holds back who does not read, drains when told to end, and says what is wrong."""
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll
+# backends: select poll epoll io_uring
 # timeout: 120
 # clause: S16 S53
 """minimal_echo: the shortest server echoes, drains, and says what is wrong. Its port is fixed."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll
+# backends: select poll epoll io_uring
 # clause: S1 R7 R8 G15
 """reconnect comes back to a server that goes and comes, later each time, gives up, and ends when told."""
 

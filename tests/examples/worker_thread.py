@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll
+# backends: select poll epoll io_uring
 # labels: threads
 # clause: B1 L30
 """worker_thread prints what its thread computed, in order, and its cancelled alarm is silent."""
