@@ -7,6 +7,7 @@
 #include <eddy/connection.h>
 #include <eddy/future.h>
 #include <eddy/loop.h>
+#include <eddy/policy.h>
 #include <eddy/protocol.h>
 #include <eddy/selector.h>
 #include <eddy/server.h>
