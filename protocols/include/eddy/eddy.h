@@ -4,8 +4,11 @@
 
 #include <eddy/addr.h>
 #include <eddy/base.h>
+#include <eddy/bytes.h>
 #include <eddy/connection.h>
+#include <eddy/frame.h>
 #include <eddy/future.h>
+#include <eddy/line.h>
 #include <eddy/loop.h>
 #include <eddy/policy.h>
 #include <eddy/protocol.h>
