@@ -12,6 +12,7 @@
 #include <eddy/loop.h>
 #include <eddy/policy.h>
 #include <eddy/protocol.h>
+#include <eddy/relay.h>
 #include <eddy/selector.h>
 #include <eddy/server.h>
 #include <eddy/transport.h>
