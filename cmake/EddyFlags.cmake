@@ -4,6 +4,12 @@ set(EDDY_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined o
 option(EDDY_COVERAGE "Instrument for gcov" OFF)
 option(EDDY_WERROR "Treat warnings as errors" OFF)
 
+# A build without a type would be one without optimization.
+get_property(multiple_types GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT multiple_types)
+    set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Debug, Release, RelWithDebInfo, MinSizeRel or None" FORCE)
+endif()
+
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)

@@ -66,13 +66,32 @@ function(eddy_add_libraries name)
         add_library(Eddy::${target} ALIAS ${target})
     endforeach()
 
-    install(TARGETS ${name} ${name}-static EXPORT EddyTargets
+    if(EDDY_INSTALL)
+        eddy_install_libraries(${name} ${ARGN})
+    endif()
+endfunction()
+
+# The components of an installation are called as Debian calls their packages: libNAME0 for each library, libeddy-dev
+# for all that is needed to build with them.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME libeddy-dev)
+set(EDDY_CONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Eddy)
+
+# The targets of each library are exported apart: each is a component of the CMake package.
+function(eddy_install_libraries name)
+    install(TARGETS ${name} ${name}-static EXPORT ${name}-targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+            COMPONENT lib${name}0 NAMELINK_COMPONENT libeddy-dev
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT libeddy-dev)
+    install(EXPORT ${name}-targets NAMESPACE Eddy:: DESTINATION ${EDDY_CONFIG_DIR})
+
     set(EDDY_PC_NAME ${name})
-    set(EDDY_PC_REQUIRES ${ARGN})
-    # The prefix is found from where the file lies: it may be chosen, or changed, when installing.
-    if(IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})
+    set(EDDY_PC_REQUIRES "")
+    foreach(other ${ARGN})
+        string(APPEND EDDY_PC_REQUIRES "${other} = ${PROJECT_VERSION}")
+    endforeach()
+    # The prefix is found from where the file lies: it may be chosen, or changed, when installing. A package of the
+    # system has it written out, as cross compilers with a sysroot expect.
+    if(EDDY_DEBIAN OR IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})
         set(EDDY_PC_PREFIX ${CMAKE_INSTALL_PREFIX})
     else()
         string(REGEX REPLACE "[^/]+" ".." up ${CMAKE_INSTALL_LIBDIR})
@@ -90,10 +109,8 @@ function(eddy_install)
         install(DIRECTORY ${dir}/eddy DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
             FILES_MATCHING PATTERN "*.h")
     endforeach()
-    set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Eddy)
     write_basic_package_version_file(${PROJECT_BINARY_DIR}/EddyConfigVersion.cmake
         COMPATIBILITY SameMinorVersion)
     install(FILES ${PROJECT_SOURCE_DIR}/cmake/EddyConfig.cmake
-        ${PROJECT_BINARY_DIR}/EddyConfigVersion.cmake DESTINATION ${config_dir})
-    install(EXPORT EddyTargets NAMESPACE Eddy:: DESTINATION ${config_dir})
+        ${PROJECT_BINARY_DIR}/EddyConfigVersion.cmake DESTINATION ${EDDY_CONFIG_DIR})
 endfunction()
