@@ -3,7 +3,9 @@
  * their time. The loop has one thread, so while one callback sleeps no other can run: all of them
  * are late here. Callbacks must not block; worker_thread.c shows what to do instead.
  */
-#include "examples/common.h"
+#define _POSIX_C_SOURCE 200809L /* nanosleep */
+
+#include "common.h"
 
 #include <eddy/eddy.h>
 

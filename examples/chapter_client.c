@@ -4,7 +4,9 @@
  * Taking a second must not mean sleeping, which would stop everything else that the loop does: the
  * client stops reading, starts a timer, and reads on when the timer has fired.
  */
-#include "examples/common.h"
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+
+#include "common.h"
 
 #include <eddy/eddy.h>
 

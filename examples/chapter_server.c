@@ -5,7 +5,9 @@
  * Several clients are served at once by one thread: a protocol object keeps what belongs to one
  * connection, and each callback does a small step of one of them.
  */
-#include "examples/common.h"
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+
+#include "common.h"
 
 #include <eddy/eddy.h>
 

@@ -6,7 +6,7 @@
  *  - one deadline over connecting and exchanging: a timer and eddy_protocol_abort, which ends the
  *    attempt to connect or the connection, whichever there is.
  */
-#include "examples/common.h"
+#include "common.h"
 
 #include <eddy/eddy.h>
 

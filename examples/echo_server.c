@@ -2,7 +2,7 @@
  * minimal_echo.c with options: sends back whatever it receives, until SIGINT or SIGTERM. Then it
  * listens no more, sends what it still has, and ends; a second signal ends it at once.
  */
-#include "examples/common.h"
+#include "common.h"
 
 #include <eddy/eddy.h>
 

@@ -4,7 +4,7 @@
  * delay, so that a server in trouble is not made busier by its clients. It gives up after a number
  * of failures in a row, or when told by SIGINT or SIGTERM.
  */
-#include "examples/common.h"
+#include "common.h"
 
 #include <eddy/eddy.h>
 

@@ -3,7 +3,7 @@
  * touches nothing of the loop's: it posts, and the post's function runs on the loop's thread.
  * Results travel that way, and so do wishes such as "cancel that timer".
  */
-#include "examples/common.h"
+#include "common.h"
 
 #include <eddy/eddy.h>
 
