@@ -204,9 +204,17 @@ static inline void child_stop(struct child *c)
 }
 
 /* Eddy's part in each comparison of servers. */
+/* NULL: what the library chooses, or EDDY_BACKEND says. */
+static inline void serve_eddy_on(int listener, const struct eddy_protocol_class *cls,
+                                 const char *backend)
+{
+    eddy_serve(cls, EDDY_SERVER(.use_sock = true, .sock = listener, .backlog = 4096,
+                                .loop = EDDY_LOOP(.backend = backend)));
+}
+
 static inline void serve_eddy(int listener, const struct eddy_protocol_class *cls)
 {
-    eddy_serve(cls, EDDY_SERVER(.use_sock = true, .sock = listener, .backlog = 4096));
+    serve_eddy_on(listener, cls, NULL);
 }
 
 #endif

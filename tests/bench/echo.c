@@ -4,6 +4,7 @@
  * done.
  *
  *     echo [--rounds N]            the comparison
+ *     echo --backends A B [...]    Eddy on backend A, compared with Eddy on backend B
  *     echo --bare PORT             the bare server alone, to be started under a tool
  *     echo --load PORT CONNS N     the load alone: N messages of 64 bytes over CONNS connections
  */
@@ -31,16 +32,20 @@ static const struct eddy_protocol_class echo = {
     .resume_writing = echo_resume,
 };
 
+static const char *ours, *base; /* backends; NULL: any, and the bare server */
+
 static void serve_ours(int listener, void *arg)
 {
     (void)arg;
-    serve_eddy(listener, &echo);
+    serve_eddy_on(listener, &echo, ours);
 }
 
 static void serve_base(int listener, void *arg)
 {
     (void)arg;
-    serve_bare(listener, 0);
+    if (!base)
+        serve_bare(listener, 0);
+    serve_eddy_on(listener, &echo, base);
 }
 
 struct scenario {
@@ -54,7 +59,8 @@ struct scenario {
 
 static void compare(const struct scenario *s)
 {
-    struct series cpu = {.what = s->what, .unit = "ns", .scale = 1e9, .budget = s->budget};
+    struct series cpu = {
+        .what = s->what, .unit = "ns", .scale = 1e9, .budget = base ? 0 : s->budget};
 
     for (int i = 0; i < rounds; i++)
         pair_round(&cpu, serve_ours, serve_base, s->connections, s->batch, smoke ? 500 : s->batches,
@@ -98,9 +104,15 @@ int main(int argc, char **argv)
         return bare_alone(atoi(argv[2]));
     if (argc == 5 && strcmp(argv[1], "--load") == 0)
         return load_alone(atoi(argv[2]), atoi(argv[3]), atol(argv[4]));
+    if (argc >= 4 && strcmp(argv[1], "--backends") == 0) {
+        ours = argv[2];
+        base = argv[3];
+        argc -= 3;
+        argv += 3;
+    }
     bench_options(argc, argv);
     pin_to(CLIENT_CORE);
-    table_head("echo: server CPU per message", "bare epoll");
+    table_head("echo: server CPU per message", base ? base : "bare epoll");
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
         compare(&scenarios[i]);
     return 0;
