@@ -14,7 +14,7 @@ static const struct eddy_selector_class *const selectors[] = {
     &eddy_select_selector,
 };
 
-/* By name only. */
+/* By name only; ended by NULL. */
 static const struct eddy_backend_class *const completing[] = {
 #ifdef EDDY_HAVE_IO_URING
     &eddy_io_uring_backend,
@@ -23,7 +23,6 @@ static const struct eddy_backend_class *const completing[] = {
 };
 
 #define COUNT (sizeof selectors / sizeof selectors[0])
-#define COMPLETING (sizeof completing / sizeof completing[0] - 1)
 
 const struct eddy_selector_class *eddy_selector_builtin(unsigned i)
 {
@@ -32,9 +31,13 @@ const struct eddy_selector_class *eddy_selector_builtin(unsigned i)
 
 const char *eddy_backend_name(unsigned i)
 {
+    const struct eddy_backend_class *const *cls = completing;
+
     if (i < COUNT)
         return selectors[i]->name;
-    return i < COUNT + COMPLETING ? completing[i - COUNT]->name : NULL;
+    while (*cls && i-- > COUNT)
+        cls++;
+    return *cls ? (*cls)->name : NULL;
 }
 
 const char *eddy_backend_why_not(const char *name)
