@@ -758,14 +758,14 @@ static int uring_open(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_
 {
     struct uring *u = eddy_alloc(sizeof *u);
 
+    (void)sys; /* the loop's: reactor_open looks whose it is */
     if (!u)
         return -ENOMEM;
     memset(&u->r, 0,
            offsetof(struct reactor, events)); /* the buffers are left untouched: no pages */
     memset(&u->ring, 0, sizeof *u - offsetof(struct uring, ring));
-    u->ring.fd = u->bell = -1;
+    u->ring.fd = -1;
     u->r.cls = eddy_io_uring_backend;
-    u->r.posix = sys == eddy_sys_posix();
     u->memory = eddy_alloc(RING_BUFFERS * RING_BUFFER_SIZE);
     u->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = !u->memory ? -ENOMEM : u->bell < 0 ? -errno : ring_open(&u->ring, u->memory);
