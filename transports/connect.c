@@ -3,139 +3,46 @@
 #include "framework/base/opts.h"
 #include "framework/loop/loop.h"
 #include "transports/fdstream.h"
+#include "transports/opening.h"
 #include <eddy/connection.h>
 #include <string.h>
 
-struct stream {
-    struct eddy_transport t; /* first */
-    struct eddy_owner owner;
-    struct connecting *connecting; /* NULL once made, or given up */
-};
-
 struct connecting {
-    struct eddy_attempt attempt; /* first: what the protocol knows */
-    struct eddy_resource resource;
-    struct eddy_loop *loop;
-    struct eddy_protocol *protocol;
-    struct eddy_future *future; /* may be NULL; referenced */
-    struct stream *stream;
+    struct opening o; /* first */
     struct eddy_timer deadline;
-    struct eddy_handle later; /* failed, or made, but not inside the user's call */
     eddy_nsec timeout;
     struct eddy_addr to;
-    bool made;               /* connection_made runs */
-    struct eddy_error error; /* code 0: none */
 };
 
-static void free_stream(struct eddy_owner *o, struct eddy_transport *t)
+/* ---- what happens to it ---- */
+
+static void stop(struct opening *o)
 {
-    (void)o;
-    eddy_free(t);
+    eddy_timer_cancel(&((struct connecting *)o)->deadline);
 }
 
-static const struct eddy_owner_class stream_owner = {.free = free_stream};
+static const struct opening_class connecting_class = {.op = "connect", .stop = stop};
 
-/* ---- the end of an attempt ---- */
-
-static void drop_stream(struct connecting *c)
-{
-    struct stream *s = c->stream;
-
-    c->stream = NULL;
-    if (!s)
-        return;
-    s->connecting = NULL;
-    if (s->t.io.fd >= 0)
-        eddy_io_close(&s->t.io); /* it goes when that is done */
-    else
-        eddy_transport_discard(&s->t);
-}
-
-/* No call of anybody reaches it any more. */
-static void stop(struct connecting *c)
-{
-    eddy_timer_cancel(&c->deadline);
-    eddy_handle_cancel(&c->later);
-    eddy_link_remove(&c->resource.link);
-    if (c->future)
-        eddy_future_on_cancel(c->future, NULL, NULL);
-}
-
-static void succeed(struct connecting *c)
-{
-    struct stream *s = c->stream;
-    struct eddy_future *f = c->future;
-
-    eddy_timer_cancel(&c->deadline);
-    eddy_link_remove(&c->resource.link);
-    s->connecting = NULL;
-    eddy_protocol_end_attempt(c->protocol);
-    c->made = true;
-    eddy_transport_made(&s->t, c->protocol, &c->loop->transports);
-    stop(c);
-    if (f)
-        eddy_future_set_result_unless_cancelled(f, NULL, NULL);
-    eddy_future_unref(f);
-    eddy_free(c);
-}
-
-static void fail(struct connecting *c, const struct eddy_error *why)
-{
-    struct eddy_error e = *why;
-    struct eddy_future *f = c->future;
-
-    stop(c);
-    drop_stream(c);
-    eddy_protocol_attempt_failed(c->protocol, c->loop, &e);
-    if (f && !eddy_future_is_done(f))
-        eddy_future_set_error(f, &e);
-    eddy_future_unref(f);
-    eddy_free(c);
-}
-
-static void fail_text(struct connecting *c, int code, const char *cause)
+static void fail(struct connecting *c, int code, const char *cause)
 {
     struct eddy_error e;
     char to[EDDY_ADDR_TEXT];
 
     eddy_error_set(&e, code, "connect", "connect to %s: %s",
                    eddy_addr_format(&c->to, to, sizeof to), cause);
-    fail(c, &e);
-}
-
-/* ---- what happens to it ---- */
-
-static void run_later(struct eddy_handle *h)
-{
-    struct connecting *c = EDDY_CONTAINER_OF(h, struct connecting, later);
-
-    if (c->error.code)
-        fail(c, &c->error);
-    else
-        succeed(c);
-}
-
-static void fail_later(struct connecting *c, const struct eddy_error *why)
-{
-    if (c->error.code)
-        return;
-    c->error = *why;
-    drop_stream(c);
-    eddy_timer_cancel(&c->deadline);
-    eddy_loop_call_soon(c->loop, &c->later);
+    eddy_opening_fail(&c->o, &e);
 }
 
 static void connected(struct eddy_io *io, int err)
 {
-    struct stream *s = (struct stream *)io;
-    struct connecting *c = s->connecting;
+    struct opening *o = ((struct opened *)io)->opening;
 
     if (err < 0) {
-        fail_text(c, err, eddy_strerror(err));
+        fail((struct connecting *)o, err, eddy_strerror(err));
         return;
     }
     eddy_fdstream_nodelay(io->loop, io->fd);
-    succeed(c);
+    eddy_opening_succeed(o);
 }
 
 static const struct eddy_io_class connecting_io = {
@@ -151,41 +58,7 @@ static void deadline_passed(struct eddy_timer *t)
 
     eddy_error_set(&cause, -ETIMEDOUT, "connect", "not connected within %.3g seconds",
                    (double)c->timeout / 1e9);
-    fail_text(c, -ETIMEDOUT, cause.text);
-}
-
-static void give_up(struct eddy_attempt *a, const struct eddy_error *why)
-{
-    struct connecting *c = (struct connecting *)a;
-    struct eddy_future *f = c->future;
-
-    if (why) {
-        fail_later(c, why);
-        return;
-    }
-    stop(c); /* the protocol was detached: nobody is told but the future */
-    drop_stream(c);
-    if (f)
-        eddy_future_cancel(f, "the protocol was detached");
-    eddy_future_unref(f);
-    eddy_free(c);
-}
-
-static void future_cancelled(struct eddy_future *f, void *user)
-{
-    struct connecting *c = user;
-
-    if (c->made) /* in connection_made: contract S13 */
-        eddy_transport_close(&c->stream->t);
-    else
-        fail_later(c, eddy_future_error(f));
-}
-
-static void loop_closing(struct eddy_resource *r)
-{
-    struct connecting *c = EDDY_CONTAINER_OF(r, struct connecting, resource);
-
-    fail_text(c, EDDY_ELOOP_CLOSED, eddy_strerror(EDDY_ELOOP_CLOSED));
+    fail(c, -ETIMEDOUT, cause.text);
 }
 
 /* ---- arguments ---- */
@@ -259,52 +132,15 @@ static int check(struct eddy_loop *loop, struct eddy_protocol *p,
 
 /* ---- the beginning ---- */
 
-static struct stream *new_stream(struct eddy_loop *loop, struct eddy_limits *limits,
-                                 const char *site)
-{
-    struct stream *s = eddy_zalloc(sizeof *s);
-
-    if (!s)
-        return NULL;
-    s->owner.cls = &stream_owner;
-    s->owner.site = site;
-    eddy_transport_init(&s->t, loop, &eddy_tcp_transport, &connecting_io, &s->owner);
-    eddy_transport_use_limits(&s->t, limits);
-    return s;
-}
-
-static struct connecting *new_connecting(struct eddy_loop *loop,
-                                         const struct eddy_connection_opts *o,
-                                         struct eddy_limits *limits, bool with_future)
+static struct connecting *new_connecting(const struct eddy_connection_opts *o)
 {
     struct connecting *c = eddy_zalloc(sizeof *c);
 
     if (!c)
         return NULL;
-    c->attempt.give_up = give_up;
-    c->resource.loop_closing = loop_closing;
-    c->loop = loop;
-    c->later.fn = run_later;
     c->deadline.fn = deadline_passed;
     c->timeout = o->timeout;
-    c->stream = new_stream(loop, limits, o->site);
-    if (c->stream && (!with_future || eddy_future_new(loop, &c->future) == 0)) {
-        c->stream->connecting = c;
-        return c;
-    }
-    if (c->stream)
-        eddy_transport_discard(&c->stream->t);
-    eddy_free(c);
-    return NULL;
-}
-
-static void free_unused(struct connecting *c)
-{
-    drop_stream(c);
-    if (c->future)
-        eddy_future_cancel(c->future, NULL);
-    eddy_future_unref(c->future);
-    eddy_free(c);
+    return c;
 }
 
 /* It may be the local address that was refused. */
@@ -325,8 +161,9 @@ static int refused_at_once(struct eddy_error *e, int code, const struct eddy_add
 static int start(struct connecting *c, const struct eddy_connection_opts *o,
                  const struct eddy_addr *to, const struct eddy_addr *local)
 {
-    struct eddy_transport *t = &c->stream->t;
-    struct eddy_sys *sys = c->loop->sys;
+    struct eddy_transport *t = &c->o.opened->t;
+    struct eddy_loop *loop = c->o.loop;
+    struct eddy_sys *sys = loop->sys;
     int rc;
 
     if (o->use_sock) {
@@ -336,8 +173,8 @@ static int start(struct connecting *c, const struct eddy_connection_opts *o,
         if (rc < 0)
             return eddy_error_set(o->error, rc, "connect", "create_connection: .sock %d: %s",
                                   o->sock, eddy_strerror(rc));
-        eddy_fdstream_nodelay(c->loop, o->sock);
-        eddy_loop_call_soon(c->loop, &c->later);
+        eddy_fdstream_nodelay(loop, o->sock);
+        eddy_opening_succeed_later(&c->o);
     } else {
         c->to = *to;
         eddy_transport_set_peername(t, to);
@@ -348,14 +185,14 @@ static int start(struct connecting *c, const struct eddy_connection_opts *o,
             struct eddy_error e;
 
             refused_at_once(&e, rc, to, local);
-            fail_later(c, &e);
+            eddy_opening_fail_later(&c->o, &e);
             return 0;
         }
     }
     if (o->keep_alive)
         sys->cls->setsockopt(sys, t->io.fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     if (o->timeout > 0 && !o->use_sock)
-        eddy_loop_call_later_site(c->loop, &c->deadline, o->timeout, o->site);
+        eddy_loop_call_later_site(loop, &c->deadline, o->timeout, o->site);
     return 0;
 }
 
@@ -374,32 +211,30 @@ int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
                          o->write_timeout, o->linger, &limits);
     if (rc == -EINVAL)
         return refuse(o, rc, "impossible limits or time-outs");
-    struct connecting *c = rc == 0 ? new_connecting(loop, o, limits, ret != NULL) : NULL;
+    struct connecting *c = rc == 0 ? new_connecting(o) : NULL;
+    struct opened *s =
+        c ? eddy_opened_new(sizeof *s, loop, &eddy_tcp_transport, &connecting_io, limits, o->site)
+          : NULL;
     eddy_limits_unref(limits);
-    if (!c) {
-        if (o->use_sock)
-            loop->sys->cls->close(loop->sys, o->sock);
-        return refuse(o, -ENOMEM, "no memory");
-    }
-    rc = eddy_protocol_begin_attempt(p, &c->attempt);
+    rc = s ? eddy_opening_begin(&c->o, &connecting_class, loop, p, s, ret != NULL) : -ENOMEM;
     if (rc < 0) {
-        free_unused(c);
-        return refuse(o, rc, "the protocol is attached already, or not initialised");
-    }
-    c->protocol = p;
-    rc = start(c, o, &to, &local);
-    if (rc < 0) {
-        eddy_protocol_end_attempt(p);
+        if (s)
+            eddy_opened_drop(s);
+        eddy_free(c);
         if (o->use_sock && rc != -EINVAL)
             loop->sys->cls->close(loop->sys, o->sock);
-        free_unused(c);
+        return refuse(o, rc,
+                      rc == -EINVAL ? "the protocol is attached already, or not initialised"
+                                    : "no memory");
+    }
+    rc = start(c, o, &to, &local);
+    if (rc < 0) {
+        if (o->use_sock && rc != -EINVAL)
+            loop->sys->cls->close(loop->sys, o->sock);
+        eddy_opening_undo(&c->o);
         return rc;
     }
-    eddy_list_append(&loop->resources, &c->resource.link);
-    if (ret) {
-        eddy_future_on_cancel(c->future, future_cancelled, c);
-        *ret = eddy_future_ref(c->future);
-    }
+    eddy_opening_go_on(&c->o, ret);
     return 0;
 }
 
