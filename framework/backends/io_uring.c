@@ -226,7 +226,7 @@ static void poll_for(struct uring *u, struct eddy_io *io, unsigned events)
 /* Returns the events to poll for. */
 static unsigned receive(struct uring *u, struct eddy_io *io)
 {
-    bool by_readiness = has(io, BULK) || (io->flags & EDDY_IO_OWNBUF);
+    bool by_readiness = has(io, BULK) || (io->flags & OWNERS_FLAGS);
 
     if (held_last(io) || end_of(io)) {
         io->flags |= EDDY_IO_DIRTY;

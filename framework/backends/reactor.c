@@ -99,6 +99,18 @@ static void accept_some(struct reactor *r, struct eddy_io *io)
     }
 }
 
+static size_t read_into(struct reactor *r, struct eddy_io *io, void *area, size_t room)
+{
+    ssize_t n = io->flags & EDDY_IO_OWN_CALLS ? io->cls->recv(io, area, room)
+                                              : r->sys->cls->recv(r->sys, io->fd, area, room);
+
+    if (n > 0)
+        io->cls->received(io, area, n);
+    else if (n != -EAGAIN)
+        reactor_read_ends(r, io, n);
+    return n > 0 ? (size_t)n : 0;
+}
+
 static size_t read_into_own(struct reactor *r, struct eddy_io *io)
 {
     void *area = NULL;
@@ -106,12 +118,7 @@ static size_t read_into_own(struct reactor *r, struct eddy_io *io)
 
     if (room == 0 || !(io->want & EDDY_READ))
         return 0;
-    ssize_t n = r->sys->cls->recv(r->sys, io->fd, area, room < READ_SIZE ? room : READ_SIZE);
-    if (n > 0)
-        io->cls->received(io, area, n);
-    else if (n != -EAGAIN)
-        reactor_read_ends(r, io, n);
-    return n > 0 ? (size_t)n : 0;
+    return read_into(r, io, area, room < READ_SIZE ? room : READ_SIZE);
 }
 
 /* Neither is tried again after EINTR: the event comes again, or the queue is pulled. */
@@ -147,9 +154,22 @@ static EDDY_NOINLINE size_t serve_read(struct reactor *r, struct eddy_io *io)
         accept_some(r, io);
         return 0;
     }
+    if (EDDY_UNLIKELY(io->kind == EDDY_IO_DATAGRAM)) {
+        reactor_serve_datagrams(r, io);
+        return 0;
+    }
     if (EDDY_UNLIKELY(io->flags & EDDY_IO_OWNBUF))
         return read_into_own(r, io);
+    if (EDDY_UNLIKELY(io->flags & EDDY_IO_OWN_CALLS))
+        return read_into(r, io, r->buffer, READ_SIZE);
     return serve_stream(r, io);
+}
+
+static ssize_t send_pieces(struct reactor *r, struct eddy_io *io, const struct iovec *iov, int n)
+{
+    if (EDDY_UNLIKELY(io->flags & EDDY_IO_OWN_CALLS))
+        return io->cls->sendv(io, iov, n);
+    return r->sys->cls->sendv(r->sys, io->fd, iov, n);
 }
 
 static EDDY_NOINLINE void serve_write(struct reactor *r, struct eddy_io *io)
@@ -160,9 +180,14 @@ static EDDY_NOINLINE void serve_write(struct reactor *r, struct eddy_io *io)
         connect_ends(r, io, r->sys->cls->error(r->sys, io->fd));
         return;
     }
+    if (io->kind == EDDY_IO_DATAGRAM) {
+        reactor_stop_wanting(r, io, EDDY_WRITE);
+        io->cls->writable(io);
+        return;
+    }
     int n = io->cls->output(io, iov, MAX_IOV);
     if (n > 0 && (io->want & EDDY_WRITE)) {
-        ssize_t sent = r->sys->cls->sendv(r->sys, io->fd, iov, n);
+        ssize_t sent = send_pieces(r, io, iov, n);
         if (sent == -EAGAIN)
             return;
         if (sent < 0)
@@ -265,7 +290,7 @@ static void reactor_dispatch(struct eddy_backend *b)
     for (; e < end && EDDY_LIKELY(!*abandoned); e++) {
         io = (struct eddy_io *)(uintptr_t)e->cookie;
         if (EDDY_LIKELY(e->events == EDDY_READ && !(e->cookie & BORROWED) &&
-                        (io->want & EDDY_READ) && !(io->flags & EDDY_IO_OWNBUF)))
+                        (io->want & EDDY_READ) && !(io->flags & OWNERS_FLAGS)))
             serve_stream(r, io);
         else
             serve_other(r, e);
@@ -359,7 +384,7 @@ static int reactor_attach(struct eddy_backend *b, struct eddy_io *io, eddy_fd fd
         return rc;
     io->fd = fd;
     io->armed = 0;
-    io->flags &= EDDY_IO_OWNBUF;
+    io->flags &= OWNERS_FLAGS;
     if (io->kind == EDDY_IO_WATCH)
         io->backend_word = r->generation++;
     else if (io->want)
@@ -397,7 +422,7 @@ static int reactor_connect(struct eddy_backend *b, struct eddy_io *io, const str
     }
     io->fd = fd;
     io->armed = 0;
-    io->flags = (uint8_t)((io->flags & EDDY_IO_OWNBUF) | EDDY_IO_CONNECTING);
+    io->flags = (uint8_t)((io->flags & OWNERS_FLAGS) | EDDY_IO_CONNECTING);
     reactor_mark_dirty(r, io);
     return 0;
 }
@@ -464,9 +489,7 @@ ssize_t reactor_posix_try_send(struct eddy_io *io, const void *data, size_t len)
 
 static ssize_t reactor_try_sendv(struct eddy_io *io, const struct iovec *iov, int n)
 {
-    struct eddy_sys *sys = io->loop->sys;
-
-    return sys->cls->sendv(sys, io->fd, iov, n);
+    return send_pieces((struct reactor *)io->loop->backend, io, iov, n);
 }
 
 static int reactor_shutdown(struct eddy_backend *b, struct eddy_io *io)
@@ -506,6 +529,7 @@ const struct eddy_backend_class reactor_class = {
     .try_send = reactor_try_send,
     .try_sendv = reactor_try_sendv,
     .send_start = reactor_send_start,
+    .try_send_messages = reactor_try_send_messages,
     .shutdown = reactor_shutdown,
     .watch = reactor_watch,
 };

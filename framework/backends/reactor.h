@@ -28,6 +28,9 @@ struct reactor {
     uint8_t buffer[READ_SIZE];
 };
 
+/* What the owner of an io says of it, and attach leaves alone. */
+#define OWNERS_FLAGS (EDDY_IO_OWNBUF | EDDY_IO_OWN_CALLS)
+
 /* ---- for those who derive ---- */
 
 static inline void reactor_mark_dirty(struct reactor *r, struct eddy_io *io)
@@ -70,6 +73,12 @@ void reactor_quiet_point(struct reactor *r);
 ssize_t reactor_posix_try_send(struct eddy_io *io, const void *data, size_t len);
 
 extern const struct eddy_backend_class reactor_class;
+
+/* ---- reactor_datagram.c ---- */
+
+/* Delivers what waits, as far as contract T54 allows at once. */
+void reactor_serve_datagrams(struct reactor *r, struct eddy_io *io);
+int reactor_try_send_messages(struct eddy_io *io, const struct eddy_message *m, int n);
 
 /* ---- reactor_life.c ---- */
 

@@ -118,6 +118,7 @@ static void inherit(struct eddy_backend_class *cls)
     INHERIT(try_send);
     INHERIT(try_sendv);
     INHERIT(send_start);
+    INHERIT(try_send_messages);
     INHERIT(shutdown);
     INHERIT(watch);
 #undef INHERIT

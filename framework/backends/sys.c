@@ -1,7 +1,9 @@
 /* The POSIX system calls. Where the system can make a descriptor non-blocking and close-on-exec in
  * one call with its birth, it does (contract G28). */
-#include <eddy/backend.h>
+#include "framework/backends/sys.h"
+
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -95,9 +97,7 @@ static int sys_listen(struct eddy_sys *sys, eddy_fd fd, int backlog)
     return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
-/* What the system wrote to *a has the length `len`, which is larger than the room if it was cut,
- * and 0 on some systems for a unix socket without a name. */
-static void set_addr_len(struct eddy_addr *a, socklen_t len)
+void eddy_sys_set_addr_len(struct eddy_addr *a, socklen_t len)
 {
     a->len = len <= sizeof(a->u) ? len : (socklen_t)sizeof(a->u);
     if (len == 0)
@@ -125,7 +125,7 @@ static int sys_accept(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret_pe
     if (conn < 0)
         return conn;
 #endif
-    set_addr_len(ret_peer, len);
+    eddy_sys_set_addr_len(ret_peer, len);
     return forbid_sigpipe(conn);
 }
 
@@ -171,7 +171,7 @@ static int sys_sockname(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret)
     (void)sys;
     if (getsockname(fd, &ret->u.sa, &len) < 0)
         return -errno;
-    set_addr_len(ret, len);
+    eddy_sys_set_addr_len(ret, len);
     return 0;
 }
 
@@ -182,7 +182,7 @@ static int sys_peername(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret)
     (void)sys;
     if (getpeername(fd, &ret->u.sa, &len) < 0)
         return -errno;
-    set_addr_len(ret, len);
+    eddy_sys_set_addr_len(ret, len);
     return 0;
 }
 
@@ -226,6 +226,52 @@ static ssize_t sys_sendv(struct eddy_sys *sys, eddy_fd fd, const struct iovec *i
         sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
+}
+
+static ssize_t sys_read(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len)
+{
+    ssize_t n;
+
+    (void)sys;
+    do
+        n = read(fd, buf, len);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+#if defined(__linux__) && defined(RWF_APPEND) /* the C library has pwritev2 */
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100 /* Linux 6.18 */
+#endif
+
+/* -EOPNOTSUPP from kernels that do not know the flag, which is the process's business then: SIGPIPE
+ * is ignored (contract G26). */
+static ssize_t write_quietly(eddy_fd fd, const struct iovec *iov, int n)
+{
+    static atomic_bool unknown;
+    ssize_t done;
+
+    if (!unknown) {
+        done = pwritev2(fd, iov, n, -1, RWF_NOSIGNAL);
+        if (done >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+            return done;
+        unknown = true;
+    }
+    return writev(fd, iov, n);
+}
+#else
+#define write_quietly writev
+#endif
+
+static ssize_t sys_writev(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n)
+{
+    ssize_t done;
+
+    (void)sys;
+    do
+        done = write_quietly(fd, iov, n);
+    while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : done;
 }
 
 static int sys_shutdown(struct eddy_sys *sys, eddy_fd fd, int how)
@@ -346,6 +392,13 @@ static const struct eddy_sys_class posix_class = {
     .send = sys_send,
     .sendv = sys_sendv,
     .shutdown = sys_shutdown,
+    .read = sys_read,
+    .writev = sys_writev,
+    .recv_fds = eddy_sys_recv_fds,
+    .send_fds = eddy_sys_send_fds,
+    .peercred = eddy_sys_peercred,
+    .recv_messages = eddy_sys_recv_messages,
+    .send_messages = eddy_sys_send_messages,
     .pending = sys_pending,
     .waker = sys_waker,
     .kick = sys_kick,

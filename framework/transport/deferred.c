@@ -59,7 +59,10 @@ static void end(struct eddy_transport *t)
         t->owner->cls->lost(t->owner, t);
     eddy_free(t->pending);
     t->pending = NULL;
-    t->cls->close(t); /* t may go at the next quiet point */
+    if (t->cls->close)
+        t->cls->close(t); /* t may go at the next quiet point */
+    else
+        transport_release(t);
 }
 
 static void run_one(struct eddy_transport *t)

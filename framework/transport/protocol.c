@@ -120,10 +120,16 @@ void eddy_protocol_end_attempt(struct eddy_protocol *p)
     p->link_ = a->gone_;
 }
 
+static int check_class(const struct eddy_transport *t, const struct eddy_protocol_class *cls)
+{
+    return t->cls->check_protocol ? t->cls->check_protocol(cls, "set_protocol", NULL)
+                                  : eddy_protocol_class_check(cls, "set_protocol", NULL);
+}
+
 int eddy_transport_set_protocol(struct eddy_transport *t, struct eddy_protocol *p)
 {
     struct eddy_protocol *old = t->protocol;
-    int rc = p ? eddy_protocol_class_check(p->cls, "set_protocol", NULL) : -EINVAL;
+    int rc = p ? check_class(t, p->cls) : -EINVAL;
 
     if (rc < 0)
         return rc;

@@ -48,7 +48,7 @@ static void end_of_stream(struct eddy_transport *t)
         keep = p->cls->eof_received(p);
         eddy_callback_end(t->io.loop, begin, "eof_received", name);
     }
-    if (!keep)
+    if (!keep || !t->cls->send)
         eddy_transport_close(t);
 }
 
@@ -168,7 +168,8 @@ void eddy_transport_resume_reading(struct eddy_transport *t)
 
 bool eddy_transport_is_reading(const struct eddy_transport *t)
 {
-    return t->state == EDDY_TRANSPORT_OPEN && !(t->flags & (T_READ_PAUSED | T_EOF_IN));
+    return t->state == EDDY_TRANSPORT_OPEN && t->cls->read_start &&
+           !(t->flags & (T_READ_PAUSED | T_EOF_IN));
 }
 
 /* ---- bytes given back ---- */

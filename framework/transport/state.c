@@ -20,7 +20,7 @@ void transport_refresh(struct eddy_transport *t)
 
     if (!open || cls->get_buffer || t->limits->idle > 0)
         slow |= SLOW_READ;
-    if (!open || (t->flags & (T_BLOCKED | T_EOF_WANTED)))
+    if (!open || !t->cls->send || (t->flags & (T_BLOCKED | T_EOF_WANTED)))
         slow |= SLOW_WRITE;
     t->slow = (uint16_t)slow;
 
@@ -29,7 +29,7 @@ void transport_refresh(struct eddy_transport *t)
     else
         t->io.flags &= (uint8_t)~EDDY_IO_OWNBUF;
 
-    if (read == !!(t->flags & T_READING) || t->state >= EDDY_TRANSPORT_LOST)
+    if (read == !!(t->flags & T_READING) || t->state >= EDDY_TRANSPORT_LOST || !t->cls->read_start)
         return;
     t->flags ^= T_READING;
     if (read)
@@ -148,7 +148,10 @@ void eddy_transport_abort(struct eddy_transport *t, const struct eddy_error *why
 
 void transport_drained(struct eddy_transport *t)
 {
-    if ((t->flags & T_EOF_IN) || t->limits->linger == EDDY_OFF || !t->cls->unsettled(t)) {
+    if (t->cls->wind_up && t->cls->wind_up(t))
+        return;
+    if ((t->flags & T_EOF_IN) || t->limits->linger == EDDY_OFF || !t->cls->unsettled ||
+        !t->cls->unsettled(t)) {
         transport_lose(t, 0, "close", NULL);
         return;
     }
@@ -171,11 +174,12 @@ void eddy_transport_close(struct eddy_transport *t)
     eddy_transport_flush(t);
     if (t->state != EDDY_TRANSPORT_CLOSING)
         return;
-    if (!t->head) {
+    if (t->queued == 0) {
         transport_drained(t);
         return;
     }
-    t->head->stamp = eddy_loop_clock(t->io.loop); /* the time for stalling begins anew */
+    if (t->head)
+        t->head->stamp = eddy_loop_clock(t->io.loop); /* the time for stalling begins anew */
     transport_arm_timer(t);
 }
 
@@ -184,18 +188,22 @@ bool eddy_transport_is_closing(const struct eddy_transport *t)
     return !t || t->state >= EDDY_TRANSPORT_CLOSING;
 }
 
-/* The io is done: no backend looks at the queue any more. */
-void eddy_transport_closed(struct eddy_io *io)
+void transport_release(struct eddy_transport *t)
 {
-    struct eddy_transport *t = (struct eddy_transport *)io;
-    struct eddy_loop *loop = io->loop;
+    struct eddy_loop *loop = t->io.loop;
 
-    eddy_io_closed(io);
     queue_clear(t);
     eddy_limits_unref(t->limits);
     t->flags &= (uint16_t)~T_IO_OPEN;
     transport_maybe_free(t);
     queue_settle(loop);
+}
+
+/* The io is done: no backend looks at the queue any more. */
+void eddy_transport_closed(struct eddy_io *io)
+{
+    eddy_io_closed(io);
+    transport_release((struct eddy_transport *)io);
 }
 
 void transport_maybe_free(struct eddy_transport *t)

@@ -162,7 +162,9 @@ static eddy_nsec stall_deadline(const struct eddy_transport *t)
         return EDDY_FOREVER;
     if (span == 0 && t->state == EDDY_TRANSPORT_CLOSING)
         span = CLOSING_STALL;
-    return span > 0 ? after(t->head->stamp, span) : EDDY_FOREVER;
+    if (span <= 0)
+        return EDDY_FOREVER;
+    return after(t->head ? t->head->stamp : t->cls->waiting_since(t), span);
 }
 
 /* The kernel does not tell when a peer has acknowledged, so it is asked: often at first, then less

@@ -60,6 +60,8 @@ void transport_lose(struct eddy_transport *t, int code, const char *op,
                     const struct eddy_error *why);
 /* A closing transport's queue is empty. */
 void transport_drained(struct eddy_transport *t);
+/* Nobody below uses it any more. */
+void transport_release(struct eddy_transport *t);
 /* Both io and instance are done: the storage goes. */
 void transport_maybe_free(struct eddy_transport *t);
 

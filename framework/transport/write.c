@@ -179,6 +179,8 @@ static int check_writable(struct eddy_transport *t, const char *call, size_t len
         return discard(t, len);
     if (!eddy_loop_may_call(loop, call, NULL))
         return EDDY_ETHREAD;
+    if (!t->cls->send)
+        return EDDY_ENOT_SUPPORTED;
     if (t->flags & T_EOF_WANTED)
         return EDDY_EINVALID_STATE;
     return 0;
@@ -430,6 +432,25 @@ void eddy_transport_sent(struct eddy_io *io, ssize_t n)
         transport_drained(t);
 }
 
+/* ---- for classes with a queue of their own ---- */
+
+void eddy_transport_waiting(struct eddy_transport *t, size_t bytes)
+{
+    t->queued = bytes;
+    if (bytes > 0) {
+        t->flags |= T_BLOCKED;
+        transport_arm_timer(t);
+        check_high(t);
+    } else {
+        t->flags &= (uint16_t)~T_BLOCKED;
+    }
+    if (t->state >= EDDY_TRANSPORT_LOST)
+        return;
+    check_low(t);
+    if (t->queued == 0 && t->state == EDDY_TRANSPORT_CLOSING)
+        transport_drained(t);
+}
+
 /* ---- half-close ---- */
 
 void transport_shut_when_sent(struct eddy_transport *t)
@@ -456,6 +477,10 @@ int eddy_transport_write_eof(struct eddy_transport *t)
         return EDDY_ENOT_SUPPORTED;
     if (t->state >= EDDY_TRANSPORT_CLOSING || (t->flags & T_EOF_WANTED))
         return 0;
+    if (!t->cls->shutdown) {
+        eddy_transport_close(t);
+        return 0;
+    }
     t->flags |= T_EOF_WANTED;
     transport_refresh(t);
     eddy_transport_flush(t);

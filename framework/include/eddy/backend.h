@@ -50,6 +50,23 @@ struct eddy_backend;
 
 /* ---- system calls ---- */
 
+/* One datagram. To receive: room of `len` bytes at `data`; a call that returns sets the rest, len
+ * to what came. To send: all of it is only read; addr.len 0 is the address the socket is connected
+ * to.
+ */
+struct eddy_message {
+    void *data;
+    size_t len;
+    bool truncated; /* received: it did not fit, and its end is lost */
+    struct eddy_addr addr;
+};
+
+/* Who a unix socket's peer is, as of when it connected or listened. */
+struct eddy_peercred {
+    int64_t pid; /* -1 where the system does not tell */
+    uint32_t uid, gid;
+};
+
 /* Every call returns >= 0 or -errno, never -EINTR. Descriptors are born non-blocking and
  * close-on-exec. A test fails or scripts each of them by a table of its own. */
 struct eddy_sys_class {
@@ -77,6 +94,24 @@ struct eddy_sys_class {
     ssize_t (*send)(struct eddy_sys *sys, eddy_fd fd, const void *data, size_t len);
     ssize_t (*sendv)(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n);
     int (*shutdown)(struct eddy_sys *sys, eddy_fd fd, int how);
+    /* From here to peercred: NULL where there are no such things, and then no pipes and unix
+     * sockets.
+     *
+     * For what is no socket. writev raises no SIGPIPE where the system can help it. */
+    ssize_t (*read)(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len);
+    ssize_t (*writev)(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n);
+    /* Unix sockets: as recv and sendv, with descriptors. Those received are the caller's,
+     * close-on-exec, and at most *count, which is set to their number; -EMSGSIZE: there were more,
+     * and all that came are closed, the bytes lost. To send takes at least one byte. */
+    ssize_t (*recv_fds)(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len, eddy_fd *fds,
+                        int *count);
+    ssize_t (*send_fds)(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n,
+                        const eddy_fd *fds, int count);
+    int (*peercred)(struct eddy_sys *sys, eddy_fd fd, struct eddy_peercred *ret);
+    /* Datagrams: how many of the n were received or sent, at least 1, else the first one's error.
+     */
+    int (*recv_messages)(struct eddy_sys *sys, eddy_fd fd, struct eddy_message *m, int n);
+    int (*send_messages)(struct eddy_sys *sys, eddy_fd fd, const struct eddy_message *m, int n);
     /* How many bytes the kernel holds that we have not read (*ret_in), and that the peer has not
      * acknowledged (*ret_out; 0 where the system cannot tell). */
     int (*pending)(struct eddy_sys *sys, eddy_fd fd, int *ret_in, int *ret_out);
@@ -102,6 +137,7 @@ enum eddy_io_kind {
     EDDY_IO_STREAM,
     EDDY_IO_LISTENER,
     EDDY_IO_WATCH,
+    EDDY_IO_DATAGRAM,
 };
 
 /* io->flags */
@@ -111,10 +147,11 @@ enum {
     EDDY_IO_CANCELLED = 1 << 2,  /* silent: no upcall but closed() */
     EDDY_IO_CLOSING = 1 << 3,    /* close was asked for: closed() is owed */
     EDDY_IO_DIRTY = 1 << 4,      /* on the list of those whose want and armed differ */
+    EDDY_IO_OWN_CALLS = 1 << 5,  /* the owner's: its class's recv and sendv; DATAGRAM: always */
 };
 
 /* Embedded first in what the backend serves. The owner zeroes it, sets cls, loop and kind, and then
- * touches nothing but want and EDDY_IO_OWNBUF, by the calls below. */
+ * touches nothing but want and the flags that are the owner's, by the calls below. */
 struct eddy_io {
     const struct eddy_io_class *cls;
     struct eddy_loop *loop;
@@ -145,6 +182,20 @@ struct eddy_io_class {
 
     /* STREAM: n bytes of the last output were taken; < 0: the error of sending, fatal. */
     void (*sent)(struct eddy_io *io, ssize_t n);
+
+    /* STREAM with EDDY_IO_OWN_CALLS: how its descriptor is read and written, for what is no socket,
+     * or brings more than bytes. As the calls of eddy_sys: they do not block, and return the count,
+     * 0 for the end of stream, -EAGAIN or an error. Such a stream is served by readiness. */
+    ssize_t (*recv)(struct eddy_io *io, void *buf, size_t len);
+    ssize_t (*sendv)(struct eddy_io *io, const struct iovec *iov, int n);
+
+    /* DATAGRAM: one message, lent for the call; or m NULL, and an error of receiving or of
+     * something sent before, which ends nothing. Never after read_stop, cancel or close returned.
+     */
+    void (*datagram)(struct eddy_io *io, const struct eddy_message *m, int error);
+
+    /* DATAGRAM, once after send_start: there may be room to send again. */
+    void (*writable)(struct eddy_io *io);
 
     /* LISTENER: a new descriptor, the owner's from here on, and its peer; or < 0, an error of
      * accept (lent address NULL). On those for want of resources the owner stops and retries by a
@@ -220,6 +271,8 @@ struct eddy_backend_class {
     ssize_t (*try_sendv)(struct eddy_io *io, const struct iovec *iov, int n);
     /* "There is a queue": output and sent follow until output returns 0. */
     void (*send_start)(struct eddy_backend *b, struct eddy_io *io);
+    /* DATAGRAM: as the call of eddy_sys; after -EAGAIN send_start asks for `writable`. */
+    int (*try_send_messages)(struct eddy_io *io, const struct eddy_message *m, int n);
     /* Ends the sending side. Never while output is pending. */
     int (*shutdown)(struct eddy_backend *b, struct eddy_io *io);
     /* WATCH: these events from now on; 0: none, and the descriptor may be closed next. Cannot fail

@@ -84,23 +84,37 @@ struct eddy_transport_class {
     uint32_t abi_size;
     bool can_write_eof;
 
-    /* Take these bytes now, without blocking: the count, -EAGAIN, or a fatal error. */
+    /* Take these bytes now, without blocking: the count, -EAGAIN, or a fatal error. NULL, both:
+     * bytes cannot be written. */
     ssize_t (*send)(struct eddy_transport *t, const void *data, size_t len);
     ssize_t (*sendv)(struct eddy_transport *t, const struct iovec *iov, int n);
     /* There is a queue: pull it by eddy_transport_output and eddy_transport_sent. */
     void (*send_start)(struct eddy_transport *t);
+    /* NULL, both: there is nothing to read. */
     void (*read_start)(struct eddy_transport *t);
     void (*read_stop)(struct eddy_transport *t);
-    /* End the sending side; the queue is empty. */
+    /* End the sending side; the queue is empty. NULL: write_eof, if it can be called, closes. */
     int (*shutdown)(struct eddy_transport *t);
     /* True if closing now could destroy bytes: something is unread, or sent and not acknowledged.
-     */
+     * NULL: never. */
     bool (*unsettled)(struct eddy_transport *t);
     /* Silence: nothing is told any more but closed. */
     void (*cancel)(struct eddy_transport *t);
-    /* Release what is below; eddy_transport_closed follows, later and last. */
+    /* Release what is below; eddy_transport_closed follows, later and last. NULL: nothing is. */
     void (*close)(struct eddy_transport *t);
     int (*sockname)(const struct eddy_transport *t, struct eddy_addr *ret);
+
+    /* Close was called, and all that was written is sent. True: the class has something left to do,
+     * and ends it later by eddy_transport_fail, with 0 if all is well. NULL: nothing. */
+    bool (*wind_up)(struct eddy_transport *t);
+    /* Whether a protocol of this class can be attached: as eddy_protocol_class_check, which NULL
+     * is.
+     */
+    int (*check_protocol)(const struct eddy_protocol_class *cls, const char *op,
+                          struct eddy_error *e);
+    /* For a class that keeps what waits to be sent itself, and tells eddy_transport_waiting: since
+     * when nothing of it was taken. */
+    eddy_nsec (*waiting_since)(const struct eddy_transport *t);
 };
 
 /* ---- what a concrete class tells the base; the io_class slots of descriptor streams as they are
@@ -111,6 +125,11 @@ EDDY_API size_t eddy_transport_get_buffer(struct eddy_io *io, size_t hint, void 
 EDDY_API int eddy_transport_output(struct eddy_io *io, struct iovec *iov, int max);
 EDDY_API void eddy_transport_sent(struct eddy_io *io, ssize_t n);
 EDDY_API void eddy_transport_closed(struct eddy_io *io);
+
+/* For a class that keeps what waits to be sent itself: so many bytes wait from now on. Calls
+ * pause_writing or resume_writing if that is due, and ends a closing transport that has nothing
+ * left. */
+EDDY_API void eddy_transport_waiting(struct eddy_transport *t, size_t bytes);
 
 /* ---- making one ---- */
 
@@ -130,7 +149,8 @@ EDDY_API void eddy_transport_made(struct eddy_transport *t, struct eddy_protocol
 /* The peer's address, kept for eddy_transport_peername. */
 EDDY_API void eddy_transport_set_peername(struct eddy_transport *t, const struct eddy_addr *a);
 
-/* A fatal error: connection_lost with it follows from the loop. The first one wins. */
+/* A fatal error, or 0 for a clean end: connection_lost with it follows from the loop. The first one
+ * wins. */
 EDDY_API void eddy_transport_fail(struct eddy_transport *t, int code, const char *op);
 
 /* shutdown_requested, or close if the class has none; nothing unless open. From the loop only. */
