@@ -11,8 +11,8 @@
  * Operations are put on the submission queue where it is submitted, above all in `wait`: none waits
  * there while user code runs. A poll tells what was ready when it began, so none begins earlier.
  */
-#include "framework/backends/reactor.h"
-#include "framework/backends/ring.h"
+#include "framework/backends/io_uring.h"
+
 #include "framework/base/alloc.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -21,72 +21,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BUFFERS_STEP 64u /* as few as do are in use: the fewer, the warmer in the cache */
-#define SMALL_READS 4    /* so many in a row end the treatment as a large transfer */
-#define AT_ONCE (READ_SIZE / RING_BUFFER_SIZE) /* held buffers in one iteration: contract T29 */
-
-/* A buffer with bytes that nobody wants yet. */
-struct held {
-    uint16_t next;    /* of the same io; the last one's is the first */
-    uint16_t at, len; /* 0: not held */
-};
-
-struct uring {
-    struct reactor r; /* first */
-    struct ring ring;
-    uint8_t *memory;         /* of the ring's buffers */
-    unsigned buffers;        /* in use: the first so many */
-    unsigned end;            /* of the completions that this iteration looks at */
-    struct eddy_io *due;     /* something that is held can be delivered, by dirty_next */
-    struct eddy_io *leaving; /* closed, but for operations in flight; by dirty_next */
-    int bell;                /* an eventfd for who embeds the loop */
-    bool rings;              /* ... when there is something to do: somebody has asked for it */
-    struct held held[RING_BUFFERS];
-};
+#define SMALL_READS 4 /* so many in a row end the treatment as a large transfer */
 
 static struct uring *uring_of(struct eddy_backend *b)
 {
     return (struct uring *)b;
-}
-
-/* ---- what an io has going on: in its backend_word ---- */
-
-enum {
-    RECV = 1u << 0, /* operations in flight; also in the low bits of their user_data */
-    POLL = 1u << 1,
-    ALL = RECV | POLL,
-    CALLED_OFF = 4, /* shift: the kernel was asked to end them */
-    BULK = 1u << 8, /* a large transfer: readiness, and recv into the one hot buffer */
-    SMALL = 1u << 9,
-    SMALL_MASK = 7u << 9, /* how many small reads it had in a row */
-    POLLED = 12,          /* shift: the events that POLL waits for */
-    NOISY = 1u << 14,     /* its last poll told what nobody had asked for */
-    CHANGES = 1u << 15,   /* POLL is one that goes on, and tells changes alone */
-    CLOSED = 1u << 16,    /* the descriptor is: `closed` waits for the operations alone */
-};
-#define HELD_SHIFT 32 /* the last buffer that is held, + 1; 0: none */
-#define END_SHIFT 48  /* what reading has ended with, behind what is held */
-#define END_OF_STREAM 1
-
-static bool has(const struct eddy_io *io, unsigned bits)
-{
-    return (io->backend_word & bits) != 0;
-}
-
-static void set_half(struct eddy_io *io, int shift, uint16_t value)
-{
-    io->backend_word &= ~((uint64_t)UINT16_MAX << shift);
-    io->backend_word |= (uint64_t)value << shift;
-}
-
-static unsigned held_last(const struct eddy_io *io)
-{
-    return (uint16_t)(io->backend_word >> HELD_SHIFT);
-}
-
-static int end_of(const struct eddy_io *io)
-{
-    return (int16_t)(io->backend_word >> END_SHIFT);
 }
 
 static unsigned polled_for(const struct eddy_io *io)
@@ -136,59 +75,6 @@ static void call_off(struct uring *u, struct eddy_io *io, unsigned ops)
         sqe->flags = RING_SKIP_SUCCESS;
         io->backend_word |= op << CALLED_OFF;
     }
-}
-
-/* ---- buffers ---- */
-
-/* The kernel had none left. False: there are no more. */
-static bool use_more_buffers(struct uring *u)
-{
-    unsigned end = u->buffers + BUFFERS_STEP;
-
-    if (u->buffers == RING_BUFFERS)
-        return false;
-    while (u->buffers < end)
-        ring_give(&u->ring, u->buffers++);
-    return true;
-}
-
-static void hold(struct uring *u, struct eddy_io *io, unsigned bid, int len)
-{
-    struct held *h = &u->held[bid];
-    unsigned last = held_last(io);
-
-    h->at = 0;
-    h->len = (uint16_t)len;
-    h->next = last ? u->held[last - 1].next : (uint16_t)bid;
-    if (last)
-        u->held[last - 1].next = (uint16_t)bid;
-    set_half(io, HELD_SHIFT, (uint16_t)(bid + 1));
-}
-
-static unsigned first_held(const struct uring *u, const struct eddy_io *io)
-{
-    return u->held[held_last(io) - 1].next;
-}
-
-static void unlink_first(struct uring *u, struct eddy_io *io)
-{
-    unsigned last = held_last(io) - 1, first = u->held[last].next;
-
-    u->held[last].next = u->held[first].next;
-    u->held[first].len = 0;
-    if (first == last)
-        set_half(io, HELD_SHIFT, 0);
-}
-
-static void drop_held(struct uring *u, struct eddy_io *io)
-{
-    while (held_last(io)) {
-        unsigned first = first_held(u, io);
-
-        unlink_first(u, io);
-        ring_give(&u->ring, first);
-    }
-    set_half(io, END_SHIFT, 0);
 }
 
 /* ---- wishes become operations ---- */
@@ -287,73 +173,18 @@ static void apply_wishes(struct uring *u)
 
 /* ---- completions ---- */
 
-static bool wants_bytes(const struct uring *u, const struct eddy_io *io)
-{
-    return (io->want & EDDY_READ) && !u->r.base.loop->abandoned;
-}
-
-/* Lent bytes are those of a buffer that is nowhere listed: cancelling must not give it back. */
-static void lend(struct uring *u, struct eddy_io *io, unsigned bid, size_t at, int len)
-{
-    io->cls->received(io, ring_memory(&u->ring, bid) + at, len);
-    if (!u->r.base.loop->abandoned)
-        ring_give(&u->ring, bid);
-}
-
-static bool copy_first(struct uring *u, struct eddy_io *io)
-{
-    unsigned bid = first_held(u, io);
-    struct held *h = &u->held[bid];
-    void *area = NULL;
-    size_t n = io->cls->get_buffer(io, h->len, &area);
-
-    if (n == 0 || !wants_bytes(u, io))
-        return false;
-    if (n > h->len)
-        n = h->len;
-    memcpy(area, ring_memory(&u->ring, bid) + h->at, n);
-    h->at = (uint16_t)(h->at + n);
-    h->len = (uint16_t)(h->len - n);
-    if (h->len == 0) { /* the bytes are in the protocol's memory */
-        unlink_first(u, io);
-        ring_give(&u->ring, bid);
-    }
-    io->cls->received(io, area, (ssize_t)n);
-    return true;
-}
-
-static void deliver_held(struct uring *u, struct eddy_io *io)
-{
-    reactor_mark_dirty(&u->r, io); /* for what follows, be it more of the same */
-    for (unsigned i = 0; i < AT_ONCE && held_last(io) && wants_bytes(u, io); i++) {
-        if (io->flags & EDDY_IO_OWNBUF) {
-            if (!copy_first(u, io))
-                return;
-            continue;
-        }
-        unsigned bid = first_held(u, io);
-        struct held h = u->held[bid];
-        unlink_first(u, io);
-        lend(u, io, bid, h.at, h.len);
-    }
-    int end = end_of(io);
-    if (end == 0 || held_last(io) || !wants_bytes(u, io))
-        return;
-    set_half(io, END_SHIFT, 0);
-    reactor_read_ends(&u->r, io, end == END_OF_STREAM ? 0 : end);
-}
-
 /* Of a large transfer the kernel may have brought much at once: it is delivered bit by bit. */
 static void bytes_came(struct uring *u, struct eddy_io *io, unsigned bid, int n)
 {
-    if (!held_last(io) && wants_bytes(u, io) && !(io->flags & EDDY_IO_OWNBUF) && !has(io, BULK)) {
+    if (!held_last(io) && uring_wants_bytes(u, io) && !(io->flags & EDDY_IO_OWNBUF) &&
+        !has(io, BULK)) {
         if (n == (int)RING_BUFFER_SIZE) {
             io->backend_word |= BULK;
             reactor_mark_dirty(&u->r, io);
         }
-        lend(u, io, bid, 0, n);
+        uring_lend(u, io, bid, 0, n);
     } else {
-        hold(u, io, bid, n);
+        uring_hold(u, io, bid, n);
         reactor_mark_dirty(&u->r, io);
     }
 }
@@ -362,12 +193,12 @@ static void receive_ends(struct uring *u, struct eddy_io *io, int res)
 {
     reactor_mark_dirty(&u->r, io);
     if (res == -ENOBUFS) { /* if others hold all of them: readiness needs none */
-        if (!use_more_buffers(u))
+        if (!uring_use_more_buffers(u))
             io->backend_word |= BULK;
     } else if (res == 0 || (res < 0 && res != -ECANCELED && res != -EINTR && res != -EAGAIN)) {
         set_half(io, END_SHIFT, (uint16_t)(res == 0 ? END_OF_STREAM : res));
         if (!held_last(io))
-            deliver_held(u, io);
+            uring_deliver_held(u, io);
     }
 }
 
@@ -510,13 +341,9 @@ static void drop_ring(struct uring *u)
     struct eddy_io *io;
 
     ring_close(&u->ring);
-    for (int i = 0; i < loop->io_chunks_room; i++) {
-        for (int j = 0; loop->io_chunks[i] && j < EDDY_IOS_CHUNK; j++) {
-            if ((io = loop->io_chunks[i][j]) == NULL)
-                continue;
-            give_up(u, io);
-            reactor_mark_dirty(&u->r, io);
-        }
+    for (eddy_fd fd = 0; (io = eddy_loop_find_io(loop, &fd)) != NULL; fd++) {
+        give_up(u, io);
+        reactor_mark_dirty(&u->r, io);
     }
     /* ... and for those that the table does not name: closed, or empty shells. */
     for (io = NULL; (io = eddy_loop_next_watch(loop, io)) != NULL;)
@@ -604,7 +431,7 @@ static void uring_dispatch(struct eddy_backend *b)
         if (io->flags & EDDY_IO_CANCELLED)
             reactor_mark_dirty(&u->r, io);
         else
-            deliver_held(u, io);
+            uring_deliver_held(u, io);
     }
     while (!*abandoned && (ring_head(&u->ring) != u->end || fetch_overflow(u))) {
         struct io_uring_cqe cqe = ring_take(&u->ring); /* before a call that may fork */
@@ -658,7 +485,7 @@ static void uring_cancel(struct eddy_backend *b, struct eddy_io *io)
 
     reactor_class.cancel(b, io);
     if (!is_parents(u))
-        drop_held(u, io);
+        uring_drop_held(u, io);
 }
 
 /* In the kernel when this returns: an operation would keep the descriptor open. */
@@ -710,12 +537,10 @@ static int uring_watch(struct eddy_backend *b, struct eddy_io *io, unsigned even
 static int uring_forked(struct eddy_backend *b)
 {
     struct uring *u = uring_of(b);
-    struct eddy_loop *loop = b->loop;
+    struct eddy_io *io;
 
-    for (int i = 0; i < loop->io_chunks_room; i++)
-        for (int j = 0; loop->io_chunks[i] && j < EDDY_IOS_CHUNK; j++)
-            if (loop->io_chunks[i][j])
-                loop->io_chunks[i][j]->backend_word = 0;
+    for (eddy_fd fd = 0; (io = eddy_loop_find_io(b->loop, &fd)) != NULL; fd++)
+        io->backend_word = 0;
     memset(u->held, 0, sizeof u->held);
     drop_ring(u); /* first of all: whatever fails, nobody may enter the parent's */
     if (u->bell >= 0)
@@ -771,7 +596,7 @@ static int uring_open(struct eddy_loop *loop, struct eddy_sys *sys, struct eddy_
     int rc = !u->memory ? -ENOMEM : u->bell < 0 ? -errno : ring_open(&u->ring, u->memory);
     rc = rc < 0 ? explain(error, rc) : reactor_open(&u->r, loop);
     if (rc == 0) { /* somebody may sleep on our descriptor before the first wait */
-        use_more_buffers(u);
+        uring_use_more_buffers(u);
         apply_wishes(u);
         rc = ring_enter(&u->ring, 0);
         if (rc < 0)

@@ -71,25 +71,15 @@ static int arm_anew(struct reactor *r, struct eddy_io *io)
     return rc;
 }
 
-static int arm_chunk_anew(struct reactor *r, struct eddy_io **chunk)
-{
-    int rc = 0;
-
-    for (int i = 0; chunk && rc == 0 && i < EDDY_IOS_CHUNK; i++) {
-        if (chunk[i] && chunk[i] != &r->waker)
-            rc = arm_anew(r, chunk[i]);
-    }
-    return rc;
-}
-
 int reactor_renew(struct reactor *r, bool all)
 {
-    struct eddy_loop *loop = r->base.loop;
+    struct eddy_io *io;
 
     reactor_close_waker(r);
     int rc = open_waker(r);
-    for (int i = 0; all && rc == 0 && i < loop->io_chunks_room; i++)
-        rc = arm_chunk_anew(r, loop->io_chunks[i]);
+    for (eddy_fd fd = 0; all && rc == 0 && (io = eddy_loop_find_io(r->base.loop, &fd)); fd++)
+        if (io != &r->waker)
+            rc = arm_anew(r, io);
     return rc;
 }
 

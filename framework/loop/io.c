@@ -26,6 +26,20 @@ int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd)
     return loop->io_chunks[i] ? 0 : -ENOMEM;
 }
 
+struct eddy_io *eddy_loop_find_io(const struct eddy_loop *loop, eddy_fd *fd)
+{
+    for (int i = *fd / EDDY_IOS_CHUNK; i < loop->io_chunks_room; i++) {
+        for (int j = *fd % EDDY_IOS_CHUNK; loop->io_chunks[i] && j < EDDY_IOS_CHUNK; j++) {
+            if (loop->io_chunks[i][j]) {
+                *fd = i * EDDY_IOS_CHUNK + j;
+                return loop->io_chunks[i][j];
+            }
+        }
+        *fd = 0; /* of the next chunk */
+    }
+    return NULL;
+}
+
 void eddy_loop_free_ios(struct eddy_loop *loop)
 {
     for (int i = 0; i < loop->io_chunks_room; i++)

@@ -151,6 +151,8 @@ static inline void eddy_loop_set_io(struct eddy_loop *loop, eddy_fd fd, struct e
 {
     loop->io_chunks[fd / EDDY_IOS_CHUNK][fd % EDDY_IOS_CHUNK] = io;
 }
+/* The first io at *fd or above, and its descriptor; NULL: none. The waker may be at two. */
+struct eddy_io *eddy_loop_find_io(const struct eddy_loop *loop, eddy_fd *fd);
 /* Room for fd in the table: -ENOMEM. */
 int eddy_loop_reserve_fd(struct eddy_loop *loop, eddy_fd fd);
 void eddy_loop_free_ios(struct eddy_loop *loop);
