@@ -32,6 +32,8 @@ static const char *own_text(int code)
         return "closing or closed";
     case EDDY_ESTALLED:
         return "nothing is left that could wake the loop";
+    case EDDY_EEXECUTOR_SHUTDOWN:
+        return "the executor was shut down";
     default:
         return NULL;
     }

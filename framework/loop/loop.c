@@ -74,8 +74,10 @@ int eddy_loop_forked(struct eddy_loop *loop)
     if (loop->running) /* the fork was made in a callback, whose run is below us */
         return EDDY_EINVALID_STATE;
     int rc = renew_backend(loop);
-    if (rc == 0)
+    if (rc == 0) {
+        eddy_loop_forked_jobs(loop);
         rc = eddy_loop_forked_signals(loop);
+    }
     return rc;
 }
 
@@ -359,6 +361,7 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
     eddy_list_init(&loop->starving);
     eddy_list_init(&loop->watches);
     eddy_list_init(&loop->signal_nodes);
+    eddy_list_init(&loop->jobs);
     eddy_transports_init(loop);
 
     rc = eddy_backend_open(loop, opts, &loop->backend);
@@ -447,6 +450,7 @@ static void end_what_is_open(struct eddy_loop *loop)
         struct eddy_resource *r = EDDY_CONTAINER_OF(l, struct eddy_resource, link);
         r->loop_closing(r);
     }
+    eddy_loop_close_jobs(loop);
     eddy_transports_loop_closing(loop, &loop->transports);
     while (eddy_transports_run_deferred(loop) || loop->open_ios > 0) {
         if (!drain(loop))

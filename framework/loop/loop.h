@@ -21,6 +21,7 @@
 #endif
 
 struct eddy_block;
+struct eddy_executor;
 
 struct eddy_loop {
     /* the read and write path */
@@ -68,8 +69,12 @@ struct eddy_loop {
     atomic_ullong signals;         /* arrived: bit signum - 1 */
     struct eddy_link signal_nodes; /* struct eddy_signal */
 
+    struct eddy_link jobs;          /* struct eddy_job: given to executors */
+    struct eddy_executor *executor; /* the default one, referenced; NULL: none made yet */
+
     unsigned fork_generation; /* of the process it belongs to */
     bool keep_sigpipe;
+    bool executor_shut; /* there shall be no default one any more */
 
     eddy_nsec slow_callback;
     eddy_problem_fn *on_problem;
@@ -196,6 +201,13 @@ void eddy_loop_close_signals(struct eddy_loop *loop);
 int eddy_loop_forked_signals(struct eddy_loop *loop);
 /* Has SIGPIPE ignored if it was at default; once per process. */
 void eddy_ignore_sigpipe(void);
+
+/* ---- executor.c ---- */
+
+/* Ends the jobs and drops the default executor; what a thread runs it ends itself. */
+void eddy_loop_close_jobs(struct eddy_loop *loop);
+/* In a forked child: what has not come back from its thread ends with -ECANCELED. */
+void eddy_loop_forked_jobs(struct eddy_loop *loop);
 
 /* ---- async/future.c ---- */
 

@@ -167,6 +167,7 @@ const char *test_code(int code)
         {EDDY_EINVALID_STATE, "EINVALID_STATE"},
         {EDDY_ECLOSED, "ECLOSED"},
         {EDDY_ESTALLED, "ESTALLED"},
+        {EDDY_EEXECUTOR_SHUTDOWN, "EEXECUTOR_SHUTDOWN"},
         {-EACCES, "EACCES"},
         {-EADDRINUSE, "EADDRINUSE"},
         {-EADDRNOTAVAIL, "EADDRNOTAVAIL"},

@@ -57,7 +57,7 @@ static void error_on_the_spot(void)
 
 static void strerror_knows_every_code_of_eddy(void)
 {
-    for (int code = EDDY_ELOOP_CLOSED; code >= EDDY_ESTALLED; code--) {
+    for (int code = EDDY_ELOOP_CLOSED; code >= EDDY_EEXECUTOR_SHUTDOWN; code--) {
         CHECK(strcmp(eddy_strerror(code), "unknown error") != 0);
         for (int other = EDDY_ELOOP_CLOSED; other > code; other--)
             CHECK(strcmp(eddy_strerror(code), eddy_strerror(other)) != 0);
@@ -74,7 +74,8 @@ static void strerror_knows_the_systems_codes(void)
 
 static void strerror_has_a_text_for_anything(void)
 {
-    const int strange[] = {1, EINVAL, -9999, -10000, EDDY_ESTALLED - 1, INT32_MAX, INT32_MIN};
+    const int strange[] = {1,         EINVAL,   -9999, -10000, EDDY_EEXECUTOR_SHUTDOWN - 1,
+                           INT32_MAX, INT32_MIN};
 
     for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++)
         CHECK_STR(eddy_strerror(strange[i]), "unknown error");

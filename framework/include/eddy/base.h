@@ -99,6 +99,7 @@ enum {
     EDDY_EINVALID_STATE = -10010,  /* not now: the object is in another state */
     EDDY_ECLOSED = -10011,         /* the transport, server or selector is closing or closed */
     EDDY_ESTALLED = -10012,        /* sim: nothing left that could ever wake the loop */
+    EDDY_EEXECUTOR_SHUTDOWN = -10013, /* the executor takes no more jobs */
 };
 
 #define EDDY_ERROR_TEXT 192

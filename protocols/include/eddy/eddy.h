@@ -6,6 +6,7 @@
 #include <eddy/base.h>
 #include <eddy/bytes.h>
 #include <eddy/connection.h>
+#include <eddy/executor.h>
 #include <eddy/frame.h>
 #include <eddy/future.h>
 #include <eddy/line.h>
