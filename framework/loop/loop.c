@@ -78,6 +78,8 @@ int eddy_loop_forked(struct eddy_loop *loop)
         eddy_loop_forked_jobs(loop);
         rc = eddy_loop_forked_signals(loop);
     }
+    if (rc == 0)
+        eddy_loop_forked_children(loop);
     return rc;
 }
 
@@ -364,7 +366,9 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
     eddy_list_init(&loop->jobs);
     eddy_transports_init(loop);
 
-    rc = eddy_backend_open(loop, opts, &loop->backend);
+    rc = eddy_loop_init_children(loop, opts);
+    if (rc == 0)
+        rc = eddy_backend_open(loop, opts, &loop->backend);
     if (rc < 0) {
         eddy_loop_free_ios(loop);
         eddy_free(loop);
@@ -426,6 +430,7 @@ static void unlink_nodes(struct eddy_loop *loop, struct eddy_link *posts)
             eddy_future_drop_callback(h);
     }
     eddy_heap_clear(&loop->timers);
+    eddy_loop_close_children(loop);
     eddy_loop_close_watches(loop);
     eddy_loop_close_signals(loop);
 }

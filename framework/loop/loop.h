@@ -5,6 +5,7 @@
 #include "framework/base/heap.h"
 #include "framework/base/list.h"
 #include <eddy/backend.h>
+#include <eddy/child.h>
 #include <eddy/loop.h>
 #include <stdatomic.h>
 
@@ -68,6 +69,13 @@ struct eddy_loop {
     atomic_bool running;
     atomic_ullong signals;         /* arrived: bit signum - 1 */
     struct eddy_link signal_nodes; /* struct eddy_signal */
+
+    /* child processes, see child.c */
+    struct eddy_link children;     /* struct eddy_child */
+    struct eddy_link children_due; /* ... those still to be asked after a SIGCHLD */
+    struct eddy_signal sigchld;    /* there while a child needs it */
+    unsigned sigchld_children;
+    uint8_t child_watcher; /* which kind: asked for, or found to work */
 
     struct eddy_link jobs;          /* struct eddy_job: given to executors */
     struct eddy_executor *executor; /* the default one, referenced; NULL: none made yet */
@@ -201,6 +209,22 @@ void eddy_loop_close_signals(struct eddy_loop *loop);
 int eddy_loop_forked_signals(struct eddy_loop *loop);
 /* Has SIGPIPE ignored if it was at default; once per process. */
 void eddy_ignore_sigpipe(void);
+
+/* ---- child.c ---- */
+
+/* Whether .child_watcher names a kind: -EINVAL. */
+int eddy_loop_init_children(struct eddy_loop *loop, const struct eddy_loop_opts *opts);
+/* 0, or why no child can be watched at all: to be asked before one is started (contract P43, U5).
+ */
+int eddy_loop_children_work(struct eddy_loop *loop);
+/* eddy_loop_add_child for a child that was started a moment ago: what is registered for its number
+ * was of another one, and is told so. The pidfd (-1: none) is the node's; on failure it is still
+ * the caller's, and so is the child. */
+int eddy_child_add_pidfd(struct eddy_loop *loop, struct eddy_child *c, pid_t pid, eddy_fd pidfd);
+/* Nodes are unlinked, with a warning for those that have not been reported. */
+void eddy_loop_close_children(struct eddy_loop *loop);
+/* In a forked child, whose brothers they are: all are reported as EDDY_CHILD_UNKNOWN. */
+void eddy_loop_forked_children(struct eddy_loop *loop);
 
 /* ---- executor.c ---- */
 

@@ -118,7 +118,10 @@ struct eddy_loop_opts {
     eddy_log_fn *log;            /* NULL: the process's sink */
     void *user;                  /* for on_problem and log, and eddy_loop_user() */
     struct eddy_error *error;    /* filled in when eddy_loop_new fails */
-    void *reserved[4];
+    /* How ends of child processes are noticed: "pidfd" or "sigchld". NULL: pidfd where it works,
+     * else sigchld. (contract P39) */
+    const char *child_watcher;
+    void *reserved[3];
 };
 
 /* Options in Python's manner: eddy_loop_new(EDDY_LOOP(.backend = "poll"), &loop). */

@@ -5,6 +5,7 @@
 #include <eddy/addr.h>
 #include <eddy/base.h>
 #include <eddy/bytes.h>
+#include <eddy/child.h>
 #include <eddy/connection.h>
 #include <eddy/executor.h>
 #include <eddy/frame.h>
