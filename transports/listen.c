@@ -13,7 +13,7 @@ static void accepted(struct eddy_io *io, int res, const struct eddy_addr *peer)
     eddy_server_accepted(((struct listener *)io)->server, res, peer);
 }
 
-static unsigned accept_limit(const struct eddy_io *io)
+static unsigned batch(const struct eddy_io *io)
 {
     return (unsigned)((const struct listener *)io)->backlog + 1;
 }
@@ -27,7 +27,7 @@ static void closed(struct eddy_io *io)
 static const struct eddy_io_class listener_io = {
     .name = "listener",
     .accepted = accepted,
-    .accept_limit = accept_limit,
+    .batch = batch,
     .closed = closed,
 };
 

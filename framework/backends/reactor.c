@@ -83,7 +83,7 @@ void reactor_read_ends(struct reactor *r, struct eddy_io *io, ssize_t why)
 
 static void accept_some(struct reactor *r, struct eddy_io *io)
 {
-    unsigned most = io->cls->accept_limit(io);
+    unsigned most = io->cls->batch(io);
     struct eddy_addr peer;
 
     while (most-- > 0 && (io->want & EDDY_READ) && !r->base.loop->abandoned) {

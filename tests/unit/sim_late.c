@@ -80,7 +80,7 @@ static void accepted(struct eddy_io *io, int res, const struct eddy_addr *peer)
     react(spy);
 }
 
-static unsigned accept_limit(const struct eddy_io *io)
+static unsigned batch(const struct eddy_io *io)
 {
     (void)io;
     return 6;
@@ -112,7 +112,7 @@ static const struct eddy_io_class spy_class = {
     .output = output,
     .sent = sent,
     .accepted = accepted,
-    .accept_limit = accept_limit,
+    .batch = batch,
     .connected = connected,
     .ready = ready,
     .closed = closed,

@@ -178,7 +178,7 @@ static void numbers_are_used_again_lowest_first(void)
     CHECK_INT(sys->cls->adopt(sys, 4), 0);
     CHECK_INT(sys->cls->adopt(sys, 9), -EBADF);
     CHECK_INT(sys->cls->socket(sys, AF_UNIX, SOCK_STREAM, 0), -EAFNOSUPPORT);
-    CHECK_INT(sys->cls->socket(sys, AF_INET, SOCK_DGRAM, 0), -EPROTONOSUPPORT);
+    CHECK_INT(sys->cls->socket(sys, AF_INET, SOCK_RAW, 0), -EPROTONOSUPPORT);
     end();
 }
 

@@ -81,15 +81,30 @@ bool eddy_sim_addr_in_use(struct eddy_sim *sim, const struct sim_sock *s, const 
         other = sim->socks[fd];
         if (other == NULL || other == s || other->kind == SIM_WAKER || other->local.len == 0)
             continue;
+        if ((other->kind == SIM_DATAGRAM) != (s->kind == SIM_DATAGRAM)) /* ports of their own */
+            continue;
         if (overlap(&other->local, a) && !may_share(s, other))
             return true;
     }
     return false;
 }
 
-int eddy_sim_choose_port(struct eddy_sim *sim, struct eddy_addr *a)
+struct eddy_addr eddy_sim_loopback_if_any(const struct eddy_addr *a)
 {
-    static const struct sim_sock nobody;
+    struct eddy_addr to = *a;
+
+    if (!eddy_sim_addr_is_any(a))
+        return to;
+    if (a->u.sa.sa_family == AF_INET6)
+        to.u.in6.sin6_addr = in6addr_loopback;
+    else
+        to.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return to;
+}
+
+int eddy_sim_choose_port(struct eddy_sim *sim, enum sim_kind kind, struct eddy_addr *a)
+{
+    const struct sim_sock nobody = {.kind = kind};
     int i;
 
     for (i = FIRST_PORT; i <= LAST_PORT; i++) {
@@ -113,6 +128,34 @@ struct sim_sock *eddy_sim_listener(struct eddy_sim *sim, const struct eddy_addr 
         if (s == NULL || s->kind != SIM_LISTENING || !overlap(&s->local, to))
             continue;
         /* Those that share a port share the connections. */
+        count++;
+        if (count == 1 || eddy_sim_random(sim, count) == 0)
+            found = s;
+    }
+    return found;
+}
+
+/* One that is connected hears its peer alone, and before those that hear everybody. */
+struct sim_sock *eddy_sim_datagram_receiver(struct eddy_sim *sim, const struct eddy_addr *from,
+                                            const struct eddy_addr *to)
+{
+    struct sim_sock *s, *found = NULL;
+    bool connected = false;
+    uint64_t count = 0;
+    int fd;
+
+    for (fd = SIM_FIRST_FD; fd < sim->socks_room; fd++) {
+        s = sim->socks[fd];
+        if (s == NULL || s->kind != SIM_DATAGRAM || s->local.len == 0 || !overlap(&s->local, to))
+            continue;
+        if (s->mail.peer.len > 0 && !eddy_addr_equal(&s->mail.peer, from))
+            continue;
+        if (connected != (s->mail.peer.len > 0)) {
+            if (connected)
+                continue;
+            connected = true;
+            count = 0;
+        }
         count++;
         if (count == 1 || eddy_sim_random(sim, count) == 0)
             found = s;

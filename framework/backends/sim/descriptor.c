@@ -46,6 +46,7 @@ int eddy_sim_sock_new(struct eddy_sim *sim, enum sim_kind kind, struct sim_sock 
     s->kind = kind;
     s->generation = ++sim->next_generation;
     eddy_list_init(&s->queue);
+    eddy_list_init(&s->mail.arrived);
     sim->socks[fd] = s;
     sim->stats.open++;
     *ret = s;
@@ -100,6 +101,7 @@ void eddy_sim_sock_close(struct eddy_sim *sim, eddy_fd fd)
         release_waker(sim, fd);
     if (s->end)
         eddy_sim_conn_close(sim, s->end);
+    eddy_sim_datagram_close(sim, s);
     empty_queue(sim, s);
     sock_free(sim, fd);
 }
@@ -121,6 +123,7 @@ void eddy_sim_close_all(struct eddy_sim *sim)
     }
     while ((link = sim->conns.next) != &sim->conns)
         eddy_sim_conn_free(sim, EDDY_CONTAINER_OF(link, struct sim_conn, link));
+    eddy_sim_datagram_drop_all(sim);
 }
 
 static unsigned conn_ready(struct eddy_sim *sim, struct sim_end *end)
@@ -156,6 +159,8 @@ unsigned eddy_sim_ready(struct eddy_sim *sim, eddy_fd fd)
     case SIM_WAKER:
         waker = eddy_sim_waker(sim, fd);
         return waker && atomic_load(&waker->kicked) ? EDDY_READ : 0;
+    case SIM_DATAGRAM:
+        return eddy_sim_datagram_ready(sim, s);
     }
     return 0;
 }
@@ -166,7 +171,7 @@ static int bind_to_loopback(struct eddy_sim *sim, struct sim_sock *s)
     int r;
 
     a.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    r = eddy_sim_choose_port(sim, &a);
+    r = eddy_sim_choose_port(sim, SIM_STREAM, &a);
     if (r < 0)
         return r;
     s->family = AF_INET;

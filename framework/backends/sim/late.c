@@ -66,8 +66,27 @@ static bool tell_bytes(struct late_io *li)
     return true;
 }
 
+/* One message, or an error. */
+static void tell_message(struct late_io *li)
+{
+    const struct eddy_message *m = &li->message;
+
+    li->reading = LATE_IDLE;
+    if (li->read_result < 0)
+        li->io->cls->datagram(li->io, m->addr.len ? m : NULL, (int)li->read_result);
+    else
+        li->io->cls->datagram(li->io, m, 0);
+    if (m->len <= LATE_MESSAGE)
+        memset(m->data, 0xdd, m->len);
+}
+
 static void tell_read(struct late_io *li)
 {
+    if (li->io->kind == EDDY_IO_DATAGRAM) {
+        if ((li->io->want & EDDY_READ) && !silent(li))
+            tell_message(li);
+        return;
+    }
     while (li->reading == LATE_DONE && (li->io->want & EDDY_READ) && !silent(li)) {
         if (li->read_result <= 0)
             tell_read_end(li);
@@ -95,6 +114,12 @@ static void ask_output(struct late_io *li)
 
 static void tell_sent(struct late_io *li)
 {
+    if (li->io->kind == EDDY_IO_DATAGRAM) {
+        li->writing = LATE_IDLE;
+        li->io->want &= (uint8_t)~EDDY_WRITE;
+        li->io->cls->writable(li->io);
+        return;
+    }
     eddy_sim_late_check_pinned(li);
     li->writing = LATE_IDLE;
     if (li->write_result < 0)
@@ -171,6 +196,7 @@ static void quiet_point(struct late *late)
         io = li->io;
         late->closing--;
         close_descriptors(li);
+        eddy_free(li->message.data);
         eddy_free(li);
         io->cls->closed(io);
     }
@@ -281,6 +307,14 @@ static int late_attach(struct eddy_backend *b, struct eddy_io *io, eddy_fd fd)
     li = late_io_new(late, io);
     if (li == NULL)
         return -ENOMEM;
+    if (io->kind == EDDY_IO_DATAGRAM) {
+        li->message.data = eddy_alloc(LATE_MESSAGE);
+        if (li->message.data == NULL) {
+            eddy_link_remove(&li->link);
+            eddy_free(li);
+            return -ENOMEM;
+        }
+    }
     li->generation = s->generation;
     io->fd = fd;
     return 0;
@@ -401,6 +435,15 @@ static ssize_t late_try_send(struct eddy_io *io, const void *data, size_t len)
     return late_try_sendv(io, &iov, 1);
 }
 
+static int late_try_send_messages(struct eddy_io *io, const struct eddy_message *m, int n)
+{
+    struct eddy_sim *sim = of(io)->late->sim;
+
+    if (eddy_sim_chance(sim, sim->opts.late_eagain))
+        return -EAGAIN;
+    return sim->sys.cls->send_messages(&sim->sys, io->fd, m, n);
+}
+
 static int late_shutdown(struct eddy_backend *b, struct eddy_io *io)
 {
     struct eddy_sim *sim = self(b)->sim;
@@ -475,6 +518,7 @@ static const struct eddy_backend_class late_class = {
     .try_send = late_try_send,
     .try_sendv = late_try_sendv,
     .send_start = late_send_start,
+    .try_send_messages = late_try_send_messages,
     .shutdown = late_shutdown,
     .watch = late_watch,
 };

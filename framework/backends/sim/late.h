@@ -4,7 +4,7 @@
 
 #include "framework/backends/sim/world.h"
 
-enum { LATE_BUFFER = 16 * 1024, LATE_PIECES = 8, LATE_ACCEPTS = 8 };
+enum { LATE_BUFFER = 16 * 1024, LATE_PIECES = 8, LATE_ACCEPTS = 8, LATE_MESSAGE = 65536 };
 
 enum late_state {
     LATE_IDLE,
@@ -44,6 +44,7 @@ struct late_io {
     ssize_t read_result;
     size_t read_at; /* of the result, so many bytes were delivered */
     eddy_nsec read_due;
+    struct eddy_message message; /* DATAGRAM: what was read, in memory of its own */
 
     enum late_state writing;
     struct iovec pieces[LATE_PIECES];

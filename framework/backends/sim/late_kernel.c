@@ -104,6 +104,41 @@ static void progress_write(struct late_io *li)
     li->write_due = eddy_sim_late_time(li);
 }
 
+static void progress_message(struct late_io *li)
+{
+    struct eddy_sys *sys = &li->late->sim->sys;
+    int n;
+
+    if (li->reading == LATE_IDLE && wants(li, EDDY_READ))
+        li->reading = LATE_WAITING;
+    if (li->reading != LATE_WAITING)
+        return;
+    if (!wants(li, EDDY_READ) && toss(li)) {
+        li->reading = LATE_IDLE;
+        return;
+    }
+    if (!(ready(li) & EDDY_READ))
+        return;
+    li->message.len = LATE_MESSAGE;
+    li->message.truncated = false;
+    li->message.addr.len = 0;
+    n = sys->cls->recv_messages(sys, li->io->fd, &li->message, 1);
+    if (n == -EAGAIN)
+        return;
+    li->reading = LATE_DONE;
+    li->read_result = n;
+    li->read_due = eddy_sim_late_time(li);
+}
+
+/* Nothing is handed over: that there is room is all that is told. */
+static void progress_room(struct late_io *li)
+{
+    if (li->writing != LATE_IDLE || !wants(li, EDDY_WRITE) || !(ready(li) & EDDY_WRITE))
+        return;
+    li->writing = LATE_DONE;
+    li->write_due = eddy_sim_late_time(li);
+}
+
 static void progress_accept(struct late_io *li)
 {
     struct eddy_sys *sys = &li->late->sim->sys;
@@ -113,7 +148,7 @@ static void progress_accept(struct late_io *li)
 
     if (li->accept_count > 0 || !wants(li, EDDY_READ))
         return;
-    most = li->io->cls->accept_limit(li->io);
+    most = li->io->cls->batch(li->io);
     if (most > LATE_ACCEPTS)
         most = LATE_ACCEPTS;
     while ((unsigned)li->accept_count < most && (ready(li) & EDDY_READ)) {
@@ -145,7 +180,7 @@ static void progress_leaving(struct late_io *li)
 {
     if (li->writing == LATE_WAITING && toss(li))
         progress_write(li);
-    if (li->writing == LATE_WAITING || li->writing == LATE_DONE)
+    if (li->piece_count > 0 && (li->writing == LATE_WAITING || li->writing == LATE_DONE))
         eddy_sim_late_check_pinned(li);
     if (li->leaving > 0 && --li->leaving == 0)
         li->writing = li->reading = li->connecting = LATE_IDLE;
@@ -204,7 +239,10 @@ void eddy_sim_late_progress(struct late_io *li)
         progress_accept(li);
     else if (io->flags & EDDY_IO_CONNECTING)
         progress_connect(li);
-    else {
+    else if (io->kind == EDDY_IO_DATAGRAM) {
+        progress_message(li);
+        progress_room(li);
+    } else {
         progress_read(li);
         progress_write(li);
     }

@@ -308,7 +308,8 @@ static int take_opts(struct eddy_sim *sim, const struct eddy_sim_opts *opts)
     if (!is_chance(o->chunking) || !is_chance(o->short_reads) || !is_chance(o->short_writes) ||
         !is_chance(o->spurious_eagain) || !is_chance(o->spurious_ready) || !is_chance(o->shuffle) ||
         !is_chance(o->connect_at_once) || !is_chance(o->abort_accepted) ||
-        !is_chance(o->late_eagain))
+        !is_chance(o->late_eagain) || !is_chance(o->datagram_loss) ||
+        !is_chance(o->datagram_copies) || !is_chance(o->datagram_disorder))
         return -EINVAL;
     return 0;
 }
@@ -351,6 +352,7 @@ int eddy_sim_new(const struct eddy_sim_opts *opts, struct eddy_sim **ret)
     for (i = 0; i < SIM_MAX_WAKERS; i++)
         atomic_init(&sim->wakers[i].fd, -1);
     eddy_list_init(&sim->conns);
+    eddy_list_init(&sim->datagrams);
     eddy_list_init(&sim->selectors);
     eddy_list_init(&sim->promises);
     *ret = sim;

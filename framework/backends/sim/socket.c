@@ -22,16 +22,17 @@ static int sim_socket(struct eddy_sys *sys, int family, int type, int protocol)
 {
     struct eddy_sim *sim = world(sys);
     int r = eddy_sim_called(sim, EDDY_SIM_SOCKET);
+    bool datagram = (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_DGRAM;
     struct sim_sock *s;
 
     if (r < 0)
         return r;
     if (family != AF_INET && family != AF_INET6)
         return -EAFNOSUPPORT;
-    if ((type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_STREAM ||
-        (protocol != 0 && protocol != IPPROTO_TCP))
+    if ((!datagram && (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_STREAM) ||
+        (protocol != 0 && protocol != (datagram ? IPPROTO_UDP : IPPROTO_TCP)))
         return -EPROTONOSUPPORT;
-    r = eddy_sim_sock_new(sim, SIM_FRESH, &s);
+    r = eddy_sim_sock_new(sim, datagram ? SIM_DATAGRAM : SIM_FRESH, &s);
     if (r >= 0)
         s->family = family;
     eddy_sim_note(sim, "socket", r, family);
@@ -70,10 +71,11 @@ static int sim_bind(struct eddy_sys *sys, eddy_fd fd, const struct eddy_addr *a)
         return r;
     if (s == NULL)
         return -EBADF;
-    if (s->kind != SIM_FRESH || s->bound || a->u.sa.sa_family != s->family)
+    if ((s->kind != SIM_FRESH && s->kind != SIM_DATAGRAM) || s->bound ||
+        a->u.sa.sa_family != s->family)
         return -EINVAL;
     if (eddy_addr_port(&local) == 0)
-        r = eddy_sim_choose_port(sim, &local);
+        r = eddy_sim_choose_port(sim, s->kind, &local);
     else if (eddy_sim_addr_in_use(sim, s, &local))
         r = -EADDRINUSE;
     eddy_sim_note(sim, "bind", fd, r < 0 ? r : eddy_addr_port(&local));
@@ -99,7 +101,7 @@ static int sim_listen(struct eddy_sys *sys, eddy_fd fd, int backlog)
         return -EINVAL;
     if (!s->bound) {
         local = eddy_sim_addr_any(s->family);
-        r = eddy_sim_choose_port(sim, &local);
+        r = eddy_sim_choose_port(sim, s->kind, &local);
         if (r < 0)
             return r;
         s->local = local;
@@ -158,33 +160,19 @@ static int sim_accept(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret_pe
     return r;
 }
 
-/* Nobody connects to "any" address: that is the host itself. */
-static struct eddy_addr loopback_if_any(const struct eddy_addr *a)
-{
-    struct eddy_addr to = *a;
-
-    if (!eddy_sim_addr_is_any(a))
-        return to;
-    if (a->u.sa.sa_family == AF_INET6)
-        to.u.in6.sin6_addr = in6addr_loopback;
-    else
-        to.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return to;
-}
-
 static int begin_connect(struct eddy_sim *sim, struct sim_sock *s, const struct eddy_addr *a)
 {
-    struct eddy_addr to = loopback_if_any(a), any = eddy_sim_addr_any(s->family);
-    struct eddy_addr local = s->bound ? s->local : loopback_if_any(&any);
+    struct eddy_addr to = eddy_sim_loopback_if_any(a), any = eddy_sim_addr_any(s->family);
+    struct eddy_addr local = s->bound ? s->local : eddy_sim_loopback_if_any(&any);
     struct sim_conn *conn;
     int r;
 
     if (!s->bound) {
-        r = eddy_sim_choose_port(sim, &local);
+        r = eddy_sim_choose_port(sim, s->kind, &local);
         if (r < 0)
             return r;
     } else if (eddy_sim_addr_is_any(&local)) {
-        local = loopback_if_any(&local);
+        local = eddy_sim_loopback_if_any(&local);
     }
     r = eddy_sim_conn_new(sim, &local, &to, &conn);
     if (r < 0)
@@ -208,10 +196,12 @@ static int sim_connect(struct eddy_sys *sys, eddy_fd fd, const struct eddy_addr 
         return -EBADF;
     if (s->kind == SIM_STREAM)
         return eddy_sim_is_connecting(s->end) ? -EALREADY : -EISCONN;
-    if (s->kind != SIM_FRESH)
+    if (s->kind != SIM_FRESH && s->kind != SIM_DATAGRAM)
         return -EINVAL;
     if (a->u.sa.sa_family != s->family)
         return -EAFNOSUPPORT;
+    if (s->kind == SIM_DATAGRAM)
+        return eddy_sim_datagram_connect(sim, s, a);
     r = begin_connect(sim, s, a);
     eddy_sim_note(sim, "connect", fd, r < 0 ? r : eddy_addr_port(a));
     if (r < 0)
@@ -230,6 +220,8 @@ static int sim_error(struct eddy_sys *sys, eddy_fd fd)
         return r;
     if (s == NULL)
         return -EBADF;
+    if (s->kind == SIM_DATAGRAM)
+        return eddy_sim_datagram_take_error(s);
     return s->end ? eddy_sim_take_error(s->end) : 0;
 }
 
@@ -257,6 +249,10 @@ static int sim_peername(struct eddy_sys *sys, eddy_fd fd, struct eddy_addr *ret)
         return r;
     if (s == NULL)
         return -EBADF;
+    if (s->mail.peer.len > 0) {
+        *ret = s->mail.peer;
+        return 0;
+    }
     if (s->end == NULL || eddy_sim_is_connecting(s->end) || s->end->dead)
         return -ENOTCONN;
     *ret = eddy_sim_peer(s->end)->addr;
@@ -275,13 +271,15 @@ static int sim_getsockopt(struct eddy_sys *sys, eddy_fd fd, int level, int name,
     if (s->kind == SIM_WAKER)
         return -ENOTSOCK;
     if (level == SOL_SOCKET && name == SO_TYPE)
-        *ret = SOCK_STREAM;
+        *ret = s->kind == SIM_DATAGRAM ? SOCK_DGRAM : SOCK_STREAM;
     else if (level == SOL_SOCKET && name == SO_DOMAIN)
         *ret = s->family;
     else if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
         *ret = s->kind == SIM_LISTENING;
     else if (level == SOL_SOCKET && name == SO_ERROR)
-        *ret = s->end ? -eddy_sim_take_error(s->end) : 0;
+        *ret = s->kind == SIM_DATAGRAM ? -eddy_sim_datagram_take_error(s)
+               : s->end                ? -eddy_sim_take_error(s->end)
+                                       : 0;
     else
         *ret = eddy_sim_sock_option(s, level, name);
     return 0;
@@ -367,6 +365,49 @@ static ssize_t sim_send(struct eddy_sys *sys, eddy_fd fd, const void *data, size
     struct iovec iov = {base.out, len};
 
     return sim_sendv(sys, fd, &iov, 1);
+}
+
+/* How recv_messages and send_messages begin: 0, or why not. */
+static int begin_messages(struct eddy_sim *sim, eddy_fd fd, enum eddy_sim_call call)
+{
+    struct sim_sock *s = find(sim, fd);
+    int r = eddy_sim_called(sim, call);
+
+    if (r < 0)
+        return r;
+    if (s == NULL)
+        return -EBADF;
+    if (s->kind != SIM_DATAGRAM)
+        return -EOPNOTSUPP;
+    return eddy_sim_falsely_blocked(sim) ? -EAGAIN : 0;
+}
+
+static int sim_recv_messages(struct eddy_sys *sys, eddy_fd fd, struct eddy_message *m, int n)
+{
+    struct eddy_sim *sim = world(sys);
+    int r = begin_messages(sim, fd, EDDY_SIM_RECV_MESSAGES), count = 0;
+
+    while (r >= 0 && count < n) {
+        if (count > 0 && eddy_sim_chance(sim, sim->opts.short_reads))
+            break;
+        r = eddy_sim_datagram_recv(sim, eddy_sim_sock(sim, fd), &m[count]);
+        count += r > 0;
+    }
+    return (int)end_transfer(sim, fd, "recv_messages", count ? count : r);
+}
+
+static int sim_send_messages(struct eddy_sys *sys, eddy_fd fd, const struct eddy_message *m, int n)
+{
+    struct eddy_sim *sim = world(sys);
+    int r = begin_messages(sim, fd, EDDY_SIM_SEND_MESSAGES), count = 0;
+
+    while (r >= 0 && count < n) {
+        if (count > 0 && eddy_sim_chance(sim, sim->opts.short_writes))
+            break;
+        r = eddy_sim_datagram_send(sim, fd, &m[count]);
+        count += r > 0;
+    }
+    return (int)end_transfer(sim, fd, "send_messages", count ? count : r);
 }
 
 static int sim_shutdown(struct eddy_sys *sys, eddy_fd fd, int how)
@@ -471,6 +512,8 @@ const struct eddy_sys_class eddy_sim_sys_class = {
     .send = sim_send,
     .sendv = sim_sendv,
     .shutdown = sim_shutdown,
+    .recv_messages = sim_recv_messages,
+    .send_messages = sim_send_messages,
     .pending = sim_pending,
     .waker = sim_waker,
     .kick = sim_kick,

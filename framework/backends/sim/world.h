@@ -81,8 +81,6 @@ struct sim_conn {
     int attempts;
 };
 
-struct sim_sock;
-
 static inline struct sim_end *eddy_sim_peer(struct sim_end *end)
 {
     return &end->conn->ends[end == &end->conn->ends[0]];
@@ -120,6 +118,34 @@ void eddy_sim_conn_turn_away(struct eddy_sim *sim, struct sim_end *end);
 void eddy_sim_conn_thaw(struct eddy_sim *sim, struct sim_end *end);
 int eddy_sim_take_error(struct sim_end *end);
 
+/* ---- datagram.c: datagrams, under way and arrived ---- */
+
+struct sim_sock;
+struct sim_datagram;
+
+/* Of a datagram socket. */
+struct sim_mail {
+    struct eddy_link arrived; /* struct sim_datagram, by link */
+    size_t unread;            /* bytes of them */
+    size_t under_way;         /* bytes sent that are not there yet */
+    eddy_nsec last;           /* when the last one arrives: none overtakes it */
+    int error;                /* to be told once, 0 or negative */
+    int reported;             /* the same for receiving alone, where IP_RECVERR asks for it */
+    struct eddy_addr about;   /* the address of the datagram that has failed */
+    struct eddy_addr peer;    /* connected to; len 0: to nobody */
+};
+
+int eddy_sim_datagram_connect(struct eddy_sim *sim, struct sim_sock *s, const struct eddy_addr *a);
+/* Each as the calls of eddy_sys, for one message: 1 or -errno. */
+int eddy_sim_datagram_send(struct eddy_sim *sim, eddy_fd fd, const struct eddy_message *m);
+int eddy_sim_datagram_recv(struct eddy_sim *sim, struct sim_sock *s, struct eddy_message *m);
+unsigned eddy_sim_datagram_ready(const struct eddy_sim *sim, const struct sim_sock *s);
+int eddy_sim_datagram_take_error(struct sim_sock *s);
+/* The socket is being closed. */
+void eddy_sim_datagram_close(struct eddy_sim *sim, struct sim_sock *s);
+/* Those under way, at the end of the world. */
+void eddy_sim_datagram_drop_all(struct eddy_sim *sim);
+
 /* ---- descriptor.c, socket.c: descriptors, and the calls on them ---- */
 
 enum sim_kind {
@@ -127,6 +153,7 @@ enum sim_kind {
     SIM_LISTENING,
     SIM_STREAM,
     SIM_WAKER,
+    SIM_DATAGRAM,
 };
 
 struct sim_option {
@@ -144,6 +171,7 @@ struct sim_sock {
     struct sim_end *end;    /* STREAM */
     struct eddy_link queue; /* LISTENING: struct sim_conn, by queued */
     int queue_len, backlog;
+    struct sim_mail mail; /* DATAGRAM */
     struct sim_option options[SIM_MAX_OPTIONS];
     int option_count;
 };
@@ -166,12 +194,17 @@ void eddy_sim_close_all(struct eddy_sim *sim);
 struct eddy_addr eddy_sim_addr_any(int family);
 bool eddy_sim_addr_is_any(const struct eddy_addr *a);
 void eddy_sim_addr_set_port(struct eddy_addr *a, int port);
-/* Chooses the port if there is none; -EADDRINUSE. */
-int eddy_sim_choose_port(struct eddy_sim *sim, struct eddy_addr *a);
+/* Nobody connects to "any" address: that is the host itself. */
+struct eddy_addr eddy_sim_loopback_if_any(const struct eddy_addr *a);
+/* Chooses a port for a socket of that kind; -EADDRINUSE. */
+int eddy_sim_choose_port(struct eddy_sim *sim, enum sim_kind kind, struct eddy_addr *a);
 bool eddy_sim_addr_in_use(struct eddy_sim *sim, const struct sim_sock *s,
                           const struct eddy_addr *a);
 /* Whoever listens there; NULL: nobody. */
 struct sim_sock *eddy_sim_listener(struct eddy_sim *sim, const struct eddy_addr *to);
+/* Who gets a datagram; NULL: nobody. */
+struct sim_sock *eddy_sim_datagram_receiver(struct eddy_sim *sim, const struct eddy_addr *from,
+                                            const struct eddy_addr *to);
 int eddy_sim_sock_option(const struct sim_sock *s, int level, int name);
 enum eddy_sim_host eddy_sim_host_at(const struct eddy_sim *sim, const struct eddy_addr *a);
 
@@ -216,6 +249,7 @@ struct eddy_sim {
     uint64_t next_generation;
     struct sim_waker wakers[SIM_MAX_WAKERS];
     struct eddy_link conns;
+    struct eddy_link datagrams; /* under way: struct sim_datagram, by link */
     struct eddy_link selectors; /* struct sim_selector, by link */
     struct eddy_link promises;  /* eddy_sim_at's */
     struct sim_host *hosts;

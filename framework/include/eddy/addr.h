@@ -21,6 +21,12 @@ struct eddy_addr {
     } u;
 };
 
+/* Who a unix socket's peer is, as of when it connected or listened. */
+struct eddy_peercred {
+    int64_t pid; /* -1 where the system does not tell */
+    uint32_t uid, gid;
+};
+
 /* Room for any address as text, NUL included. */
 #define EDDY_ADDR_TEXT 128
 

@@ -61,12 +61,6 @@ struct eddy_message {
     struct eddy_addr addr;
 };
 
-/* Who a unix socket's peer is, as of when it connected or listened. */
-struct eddy_peercred {
-    int64_t pid; /* -1 where the system does not tell */
-    uint32_t uid, gid;
-};
-
 /* Every call returns >= 0 or -errno, never -EINTR. Descriptors are born non-blocking and
  * close-on-exec. A test fails or scripts each of them by a table of its own. */
 struct eddy_sys_class {
@@ -102,14 +96,17 @@ struct eddy_sys_class {
     ssize_t (*writev)(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n);
     /* Unix sockets: as recv and sendv, with descriptors. Those received are the caller's,
      * close-on-exec, and at most *count, which is set to their number; -EMSGSIZE: there were more,
-     * and all that came are closed, the bytes lost. To send takes at least one byte. */
+     * -EMFILE: the process has no room for them; then all that came are closed, the bytes lost. To
+     * send takes at least one byte. */
     ssize_t (*recv_fds)(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len, eddy_fd *fds,
                         int *count);
     ssize_t (*send_fds)(struct eddy_sys *sys, eddy_fd fd, const struct iovec *iov, int n,
                         const eddy_fd *fds, int count);
     int (*peercred)(struct eddy_sys *sys, eddy_fd fd, struct eddy_peercred *ret);
     /* Datagrams: how many of the n were received or sent, at least 1, else the first one's error.
-     */
+     * An error of receiving may be about one sent before: then m->addr, of length 0 before the
+     * call, says where that went to. 0: the peer has ended a connection of messages. NULL, both:
+     * there are no datagrams. */
     int (*recv_messages)(struct eddy_sys *sys, eddy_fd fd, struct eddy_message *m, int n);
     int (*send_messages)(struct eddy_sys *sys, eddy_fd fd, const struct eddy_message *m, int n);
     /* How many bytes the kernel holds that we have not read (*ret_in), and that the peer has not
@@ -147,7 +144,8 @@ enum {
     EDDY_IO_CANCELLED = 1 << 2,  /* silent: no upcall but closed() */
     EDDY_IO_CLOSING = 1 << 3,    /* close was asked for: closed() is owed */
     EDDY_IO_DIRTY = 1 << 4,      /* on the list of those whose want and armed differ */
-    EDDY_IO_OWN_CALLS = 1 << 5,  /* the owner's: its class's recv and sendv; DATAGRAM: always */
+    EDDY_IO_OWN_CALLS = 1 << 5,  /* the owner's, at any time: its class's recv and sendv; DATAGRAM:
+                                    always */
 };
 
 /* Embedded first in what the backend serves. The owner zeroes it, sets cls, loop and kind, and then
@@ -189,9 +187,10 @@ struct eddy_io_class {
     ssize_t (*recv)(struct eddy_io *io, void *buf, size_t len);
     ssize_t (*sendv)(struct eddy_io *io, const struct iovec *iov, int n);
 
-    /* DATAGRAM: one message, lent for the call; or m NULL, and an error of receiving or of
-     * something sent before, which ends nothing. Never after read_stop, cancel or close returned.
-     */
+    /* DATAGRAM: one message, lent for the call; or an error of receiving or of something sent
+     * before, which ends nothing, and m NULL or only the address it is about; or NULL and 0, the
+     * end of a connection of messages. Never after cancel or close returned; after read_stop those
+     * still come, once, that were fetched together with the one in whose upcall it was called. */
     void (*datagram)(struct eddy_io *io, const struct eddy_message *m, int error);
 
     /* DATAGRAM, once after send_start: there may be room to send again. */
@@ -205,9 +204,10 @@ struct eddy_io_class {
     /* STREAM, once after `connect`: 0, or the error; then only `closed` can follow. */
     void (*connected)(struct eddy_io *io, int err);
 
-    /* LISTENER: how many connections to accept at most before others have their turn. A question
-     * (rule c). */
-    unsigned (*accept_limit)(const struct eddy_io *io);
+    /* How much to take at once. LISTENER: most connections before others have their turn.
+     * DATAGRAM: most messages in one fetch, which share its room; NULL: as the backend likes. A
+     * question (rule c). */
+    unsigned (*batch)(const struct eddy_io *io);
 
     /* WATCH: level-triggered, read and write in one call. */
     void (*ready)(struct eddy_io *io, unsigned events);
@@ -271,7 +271,8 @@ struct eddy_backend_class {
     ssize_t (*try_sendv)(struct eddy_io *io, const struct iovec *iov, int n);
     /* "There is a queue": output and sent follow until output returns 0. */
     void (*send_start)(struct eddy_backend *b, struct eddy_io *io);
-    /* DATAGRAM: as the call of eddy_sys; after -EAGAIN send_start asks for `writable`. */
+    /* DATAGRAM: as the call of eddy_sys; after -EAGAIN send_start asks for `writable`. NULL:
+     * this backend knows no datagrams. */
     int (*try_send_messages)(struct eddy_io *io, const struct eddy_message *m, int n);
     /* Ends the sending side. Never while output is pending. */
     int (*shutdown)(struct eddy_backend *b, struct eddy_io *io);

@@ -6,8 +6,9 @@
  * and jumps to whatever is due next when the loop waits: an hour's time-out takes no time. The
  * network holds TCP connections over IPv4 and IPv6 with all that goes wrong on real ones: bytes
  * come in other portions than they were sent, buffers fill up, half-closes, resets that destroy
- * what was not read, silent peers. How much of that happens is up to the options; when it happens
- * is decided by the seed alone, so that every run can be repeated.
+ * what was not read, silent peers; and datagrams, which get lost, doubled and mixed up. How much of
+ * that happens is up to the options; when it happens is decided by the seed alone, so that every
+ * run can be repeated.
  *
  *     eddy_sim_new(EDDY_SIM(.seed = 1, .latency = EDDY_MSEC(5), .short_reads = 200), &sim);
  *     eddy_sim_loop_new(sim, false, NULL, &loop);
@@ -69,7 +70,10 @@ struct eddy_sim_opts {
     void (*trace)(void *user,
                   const char *line); /* gets a line of text for everything that happens */
     void *user;
-    void *reserved[4];
+    unsigned datagram_loss;     /* it never arrives, and nobody is told */
+    unsigned datagram_copies;   /* it arrives twice */
+    unsigned datagram_disorder; /* others may overtake it; else they keep their order */
+    void *reserved[2];
 };
 
 #define EDDY_SIM(...) \
@@ -132,6 +136,8 @@ enum eddy_sim_call {
     EDDY_SIM_WAKER,
     EDDY_SIM_SELECT_SET, /* but for removals, which cannot fail */
     EDDY_SIM_SELECT_WAIT,
+    EDDY_SIM_RECV_MESSAGES,
+    EDDY_SIM_SEND_MESSAGES,
     EDDY_SIM_CALLS, /* their number */
 };
 
@@ -154,7 +160,8 @@ enum eddy_sim_host {
     EDDY_SIM_SILENT,      /* says nothing: -ETIMEDOUT after 127 s */
 };
 
-/* How connecting to an address ends from now on; port 0 stands for all ports. -ENOMEM. */
+/* How connecting to an address ends from now on; port 0 stands for all ports. Datagrams to it are
+ * refused in the same way, or vanish. -ENOMEM. */
 EDDY_API int eddy_sim_set_host(struct eddy_sim *sim, const struct eddy_addr *a,
                                enum eddy_sim_host behaviour);
 
@@ -180,7 +187,9 @@ struct eddy_sim_stats {
     /* Descriptors closed while a selector had them registered. An owner takes its interest back
      * first. */
     uint64_t closed_registered;
-    int open; /* descriptors open now, those of loops included */
+    int open;                   /* descriptors open now, those of loops included */
+    uint64_t datagrams;         /* arrived at a receiving socket */
+    uint64_t datagrams_dropped; /* lost on the way, or where they came there was no room */
 };
 
 EDDY_API void eddy_sim_get_stats(const struct eddy_sim *sim, struct eddy_sim_stats *ret);
