@@ -12,13 +12,21 @@ void eddy_transport_set_peername(struct eddy_transport *t, const struct eddy_add
         return;
     if (a->u.sa.sa_family == AF_INET) {
         p->port = a->u.in.sin_port;
-        memcpy(p->ip, &a->u.in.sin_addr, 4);
+        memcpy(p->u.ip, &a->u.in.sin_addr, 4);
     } else if (a->u.sa.sa_family == AF_INET6) {
         p->port = a->u.in6.sin6_port;
         p->scope = a->u.in6.sin6_scope_id;
-        memcpy(p->ip, &a->u.in6.sin6_addr, 16);
+        memcpy(p->u.ip, &a->u.in6.sin6_addr, 16);
     }
     p->family = a->u.sa.sa_family;
+}
+
+static int ask_peername(const struct eddy_transport *t, struct eddy_addr *ret)
+{
+    struct eddy_sys *sys = t->io.loop->sys;
+    int rc = sys->cls->peername(sys, t->io.fd, ret);
+
+    return rc == -ENOTSOCK ? EDDY_ENOT_SUPPORTED : rc;
 }
 
 int eddy_transport_peername(const struct eddy_transport *t, struct eddy_addr *ret)
@@ -31,16 +39,15 @@ int eddy_transport_peername(const struct eddy_transport *t, struct eddy_addr *re
         a.len = sizeof a.u.in;
         a.u.in.sin_family = AF_INET;
         a.u.in.sin_port = p->port;
-        memcpy(&a.u.in.sin_addr, p->ip, 4);
+        memcpy(&a.u.in.sin_addr, p->u.ip, 4);
     } else if (p->family == AF_INET6) {
         a.len = sizeof a.u.in6;
         a.u.in6.sin6_family = AF_INET6;
         a.u.in6.sin6_port = p->port;
         a.u.in6.sin6_scope_id = p->scope;
-        memcpy(&a.u.in6.sin6_addr, p->ip, 16);
+        memcpy(&a.u.in6.sin6_addr, p->u.ip, 16);
     } else {
-        return t->io.fd < 0 ? EDDY_ENOT_SUPPORTED
-                            : t->io.loop->sys->cls->peername(t->io.loop->sys, t->io.fd, ret);
+        return t->io.fd < 0 ? EDDY_ENOT_SUPPORTED : ask_peername(t, ret);
     }
     *ret = a;
     return 0;
@@ -70,11 +77,16 @@ const char *transport_ends(const struct eddy_transport *t, char *buf, size_t siz
 {
     struct eddy_addr a;
     char local[EDDY_ADDR_TEXT] = "?", peer[EDDY_ADDR_TEXT] = "?";
+    bool named = eddy_transport_sockname(t, &a) == 0;
 
-    if (eddy_transport_sockname(t, &a) == 0)
+    if (named)
         eddy_addr_format(&a, local, sizeof local);
-    if (eddy_transport_peername(t, &a) == 0)
+    if (eddy_transport_peername(t, &a) == 0) {
         eddy_addr_format(&a, peer, sizeof peer);
+    } else if (!named) {
+        snprintf(buf, size, "descriptor %d", t->io.fd);
+        return buf;
+    }
     snprintf(buf, size, "%s -> %s", local, peer);
     return buf;
 }

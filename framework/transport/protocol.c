@@ -32,6 +32,9 @@ int eddy_protocol_class_check(const struct eddy_protocol_class *cls, const char 
                               "%s: protocol class of another version; "
                               "begin it with EDDY_PROTOCOL_CLASS()",
                               op);
+    if (cls->kind_ != EDDY_STREAM_CLASS_)
+        return eddy_error_set(e, -EINVAL, op, "%s: protocol class \"%s\" is not for streams", op,
+                              cls->name ? cls->name : "?");
     if (cls->instance_size < cls->base_offset + sizeof(struct eddy_protocol) ||
         cls->instance_align == 0 || (cls->instance_align & (cls->instance_align - 1)) ||
         cls->instance_align > 4096)

@@ -147,8 +147,10 @@ static eddy_nsec after(eddy_nsec time, eddy_nsec span)
 
 static eddy_nsec idle_deadline(const struct eddy_transport *t)
 {
+    bool only_writes = t->cls->send && !t->cls->read_start;
+
     /* While we do not read, it is not the peer that is idle. */
-    if (t->state != EDDY_TRANSPORT_OPEN || t->limits->idle <= 0 ||
+    if (t->state != EDDY_TRANSPORT_OPEN || t->limits->idle <= 0 || only_writes ||
         (t->flags & (T_EOF_IN | T_READ_PAUSED)))
         return EDDY_FOREVER;
     return after(t->u.heard, t->limits->idle);

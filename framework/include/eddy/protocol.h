@@ -36,6 +36,13 @@ struct eddy_protocol {
     uint16_t reserved_;
 };
 
+/* The kinds of classes, in kind_. */
+enum {
+    EDDY_STREAM_CLASS_,
+    EDDY_DATAGRAM_CLASS_,
+    EDDY_SUBPROCESS_CLASS_,
+};
+
 struct eddy_protocol_class {
     size_t abi_size; /* these five by EDDY_PROTOCOL_CLASS */
     size_t instance_size;
@@ -90,7 +97,8 @@ struct eddy_protocol_class {
     /* The server drains: finish what you are at, then close. NULL: close when written out. */
     void (*shutdown_requested)(struct eddy_protocol *p);
 
-    void (*reserved[4])(void);
+    uintptr_t kind_; /* of transport that it is for: the library's, 0 for streams */
+    void (*reserved[3])(void);
 };
 
 /* For the start of a class: .instance_size and friends, for a struct that has a struct

@@ -126,7 +126,7 @@ EDDY_API int eddy_transport_sockname(const struct eddy_transport *t, struct eddy
 /* A view of the descriptor, for socket options and the like; -1 if there is none or it is closed.
  * Do not read, write, close or watch it. */
 EDDY_API int eddy_transport_fd(const struct eddy_transport *t);
-/* "tcp" */
+/* "tcp", "unix", "read pipe", "subprocess" ... */
 EDDY_API const char *eddy_transport_kind(const struct eddy_transport *t);
 /* One line for people: kind, addresses, state, buffered bytes. Returns buf. */
 EDDY_API const char *eddy_transport_describe(const struct eddy_transport *t, char *buf,

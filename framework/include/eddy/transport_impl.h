@@ -42,12 +42,16 @@ struct eddy_owner_class {
     void (*free)(struct eddy_owner *o, struct eddy_transport *t);
 };
 
-/* An address in 24 bytes instead of 112; of family AF_UNSPEC where it does not fit. */
+/* An address in 24 bytes instead of 112. The system is asked for those that do not fit, which are
+ * all but the internet's. */
 struct eddy_packed_addr {
     uint16_t family;
     uint16_t port; /* network order, as the rest */
     uint32_t scope;
-    uint8_t ip[16];
+    union {
+        uint8_t ip[16];
+        void *extra; /* not of the internet: the concrete class's */
+    } u;
 };
 
 /* The first 64 bytes are all that reading touches, the second 64 what writing does. Embedded first.
