@@ -1,6 +1,7 @@
 # Registering tests. What a test needs is written in its own first twenty lines, so that adding a test is adding a file:
 #
 #     backends: select poll epoll sim    once per backend: EDDY_TEST_BACKEND is set (scripts: --backend)
+#     roads: tcp unix                    ... and for each of these: EDDY_TEST_ROAD is set; the simulated network has tcp alone
 #     timeout: 120                       seconds, in place of 60
 #     labels: threads                    ctest labels beside the folder's name
 #     serial                             never beside another test
@@ -10,14 +11,14 @@
 
 set(EDDY_TEST_TIMEOUT_FACTOR 1 CACHE STRING "What each test's time-out is multiplied by (sanitizers are slow)")
 
-# Sets PREFIX_backends, _timeout, _labels, _serial and _smoke from the head of FILE.
+# Sets PREFIX_backends, _roads, _timeout, _labels, _serial and _smoke from the head of FILE.
 function(eddy_read_marks prefix file)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(READ ${file} text LIMIT 2000)
     string(REPLACE ";" "," text "${text}")
     string(REPEAT "[^\n]*\n?" 20 twenty_lines)
     string(REGEX MATCH "^${twenty_lines}" head "${text}")
-    foreach(mark backends labels timeout)
+    foreach(mark backends roads labels timeout)
         set(value "")
         if(head MATCHES "(/\\*|#) ${mark}: *([a-z0-9_ -]+)")
             string(STRIP "${CMAKE_MATCH_2}" value)
@@ -60,10 +61,11 @@ function(eddy_add_program target)
     target_link_libraries(${target} PRIVATE eddy-sim-static eddy-static)
 endfunction()
 
-# eddy_add_test(NAME SOURCES ... [LABELS ...] [TIMEOUT seconds] [ARGS ...] [BACKENDS ...] [SERIAL]): one CUnit
-# program and its ctest entry NAME, or with BACKENDS one entry NAME.BACKEND for each.
+# eddy_add_test(NAME SOURCES ... [LABELS ...] [TIMEOUT seconds] [ARGS ...] [BACKENDS ...] [ROADS ...] [SERIAL]): one CUnit
+# program and its ctest entry NAME, or with BACKENDS one entry NAME.BACKEND for each, over tcp, and NAME.BACKEND.ROAD for
+# other roads.
 function(eddy_add_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "SOURCES;LABELS;ARGS;BACKENDS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT" "SOURCES;LABELS;ARGS;BACKENDS;ROADS")
     string(REPLACE "." "-" target ${name})
     eddy_add_program(${target} SOURCES ${arg_SOURCES})
     target_link_libraries(${target} PRIVATE eddy-test-support PkgConfig::CUNIT)
@@ -80,6 +82,11 @@ function(eddy_add_test name)
             if(backend IN_LIST EDDY_TEST_BACKENDS)
                 add_test(NAME ${name}.${backend} COMMAND ${target} ${arg_ARGS})
                 eddy_set_test(${name}.${backend} ${common} ENVIRONMENT EDDY_TEST_BACKEND=${backend})
+                if("unix" IN_LIST arg_ROADS AND NOT backend MATCHES "^sim")
+                    add_test(NAME ${name}.${backend}.unix COMMAND ${target} ${arg_ARGS})
+                    eddy_set_test(${name}.${backend}.unix ${common}
+                        ENVIRONMENT EDDY_TEST_BACKEND=${backend} EDDY_TEST_ROAD=unix)
+                endif()
             endif()
         endforeach()
     else()
@@ -103,6 +110,7 @@ function(eddy_add_test_folder folder)
             LABELS ${folder} ${mark_labels}
             TIMEOUT ${mark_timeout}
             BACKENDS ${mark_backends}
+            ROADS ${mark_roads}
             ${options})
     endforeach()
 endfunction()

@@ -3,37 +3,37 @@
 #include "framework/loop/loop.h"
 #include <netinet/tcp.h>
 
-static ssize_t fd_send(struct eddy_transport *t, const void *data, size_t len)
+ssize_t eddy_fdstream_send(struct eddy_transport *t, const void *data, size_t len)
 {
     return t->io.loop->try_send(&t->io, data, len);
 }
 
-static ssize_t fd_sendv(struct eddy_transport *t, const struct iovec *iov, int n)
+ssize_t eddy_fdstream_sendv(struct eddy_transport *t, const struct iovec *iov, int n)
 {
     return t->io.loop->backend->cls->try_sendv(&t->io, iov, n);
 }
 
-static void fd_send_start(struct eddy_transport *t)
+void eddy_fdstream_send_start(struct eddy_transport *t)
 {
     t->io.loop->backend->cls->send_start(t->io.loop->backend, &t->io);
 }
 
-static void fd_read_start(struct eddy_transport *t)
+void eddy_fdstream_read_start(struct eddy_transport *t)
 {
     t->io.loop->backend->cls->read_start(t->io.loop->backend, &t->io);
 }
 
-static void fd_read_stop(struct eddy_transport *t)
+void eddy_fdstream_read_stop(struct eddy_transport *t)
 {
     t->io.loop->backend->cls->read_stop(t->io.loop->backend, &t->io);
 }
 
-static int fd_shutdown(struct eddy_transport *t)
+int eddy_fdstream_shutdown(struct eddy_transport *t)
 {
     return t->io.loop->backend->cls->shutdown(t->io.loop->backend, &t->io);
 }
 
-static bool fd_unsettled(struct eddy_transport *t)
+bool eddy_fdstream_unsettled(struct eddy_transport *t)
 {
     struct eddy_sys *sys = t->io.loop->sys;
     int in = 0, out = 0;
@@ -41,17 +41,17 @@ static bool fd_unsettled(struct eddy_transport *t)
     return sys->cls->pending(sys, t->io.fd, &in, &out) == 0 && (in > 0 || out > 0);
 }
 
-static void fd_cancel(struct eddy_transport *t)
+void eddy_fdstream_cancel(struct eddy_transport *t)
 {
     eddy_io_cancel(&t->io);
 }
 
-static void fd_close(struct eddy_transport *t)
+void eddy_fdstream_close(struct eddy_transport *t)
 {
     eddy_io_close(&t->io);
 }
 
-static int fd_sockname(const struct eddy_transport *t, struct eddy_addr *ret)
+int eddy_fdstream_sockname(const struct eddy_transport *t, struct eddy_addr *ret)
 {
     struct eddy_sys *sys = t->io.loop->sys;
 
@@ -60,18 +60,9 @@ static int fd_sockname(const struct eddy_transport *t, struct eddy_addr *ret)
 
 const struct eddy_transport_class eddy_tcp_transport = {
     .name = "tcp",
-    .abi_size = sizeof(struct eddy_transport_class),
-    .can_write_eof = true,
-    .send = fd_send,
-    .sendv = fd_sendv,
-    .send_start = fd_send_start,
-    .read_start = fd_read_start,
-    .read_stop = fd_read_stop,
-    .shutdown = fd_shutdown,
-    .unsettled = fd_unsettled,
-    .cancel = fd_cancel,
-    .close = fd_close,
-    .sockname = fd_sockname,
+    EDDY_FDSTREAM_TRANSPORT,
+    .send = eddy_fdstream_send,
+    .unsettled = eddy_fdstream_unsettled,
 };
 
 const struct eddy_io_class eddy_fdstream_io = {

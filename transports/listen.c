@@ -48,6 +48,11 @@ static struct listener *new_listener(struct eddy_server *server, struct eddy_loo
     return l;
 }
 
+static bool is_unix(const struct listener *l)
+{
+    return l->addr.u.sa.sa_family == AF_UNIX;
+}
+
 static void close_all(struct listener *l, struct eddy_loop *loop)
 {
     while (l) {
@@ -103,6 +108,37 @@ static int open_one(struct eddy_server *server, struct eddy_loop *loop, struct e
         rc = -ENOMEM;
     return eddy_error_set(o->error, rc, "bind", "error while attempting to bind on address %s: %s",
                           text, eddy_strerror(rc));
+}
+
+/* A path, or an abstract name. */
+static int open_unix(struct eddy_server *server, struct eddy_loop *loop,
+                     const struct eddy_server_opts *o, const struct unix_place *u,
+                     struct listener **ret)
+{
+    struct eddy_sys *sys = loop->sys;
+    char text[EDDY_ADDR_TEXT];
+    int fd = sys->cls->socket(sys, AF_UNIX, SOCK_STREAM, 0);
+
+    eddy_addr_format(&u->addr, text, sizeof text);
+    if (fd < 0)
+        return eddy_error_set(o->error, fd, "socket", "listen on %s: %s", text, eddy_strerror(fd));
+    struct listener *l = new_listener(server, loop, fd);
+    if (!l) {
+        sys->cls->close(sys, fd);
+        return eddy_error_set(o->error, -ENOMEM, "bind", "listen on %s: %s", text,
+                              eddy_strerror(-ENOMEM));
+    }
+    int rc = eddy_socket_file_bind(sys, fd, &u->addr, u->mode, o->error, &l->file);
+    if (rc < 0) {
+        eddy_listener_close(l, loop);
+        return rc;
+    }
+    l->addr = u->addr;
+    l->made_here = true;
+    if (u->keep_file)
+        l->file.maker = 0;
+    *ret = l;
+    return 0;
 }
 
 /* ---- the addresses that options name ---- */
@@ -212,17 +248,22 @@ static int open_addresses(struct eddy_server *server, struct eddy_loop *loop,
 }
 
 int eddy_listeners_open(struct eddy_server *server, struct eddy_loop *loop,
-                        const struct eddy_server_opts *o, struct listener **ret)
+                        const struct eddy_server_opts *o, const struct unix_place *u,
+                        struct listener **ret)
 {
-    int rc = o->use_sock ? open_sock(server, loop, o, ret) : open_addresses(server, loop, o, ret);
+    int rc = o->use_sock ? open_sock(server, loop, o, ret)
+             : u         ? open_unix(server, loop, o, u, ret)
+                         : open_addresses(server, loop, o, ret);
 
     if (rc < 0)
         return rc;
     for (struct listener *l = *ret; l; l = l->next) {
+        loop->sys->cls->sockname(loop->sys, l->io.fd, &l->addr);
+        if (is_unix(l))
+            continue;
         if (o->keep_alive) /* inherited by what is accepted, as TCP_NODELAY is on Linux */
             loop->sys->cls->setsockopt(loop->sys, l->io.fd, SOL_SOCKET, SO_KEEPALIVE, 1);
         eddy_fdstream_nodelay(loop, l->io.fd);
-        loop->sys->cls->sockname(loop->sys, l->io.fd, &l->addr);
     }
     return 0;
 }
@@ -231,11 +272,14 @@ int eddy_listeners_open(struct eddy_server *server, struct eddy_loop *loop,
 
 /* Not a matter of closing and opening: others could take the port in between, and .sock is the only
  * one of its kind. Linux makes a listening socket a bound one this way, though it takes a port away
- * that it chose itself. Elsewhere the socket goes on listening, and nobody accepts. */
+ * that it chose itself. Elsewhere the socket goes on listening, and nobody accepts. So does a unix
+ * socket: shut down it would refuse for ever. */
 static void stop_listening(struct listener *l, struct eddy_loop *loop)
 {
     struct eddy_sys *sys = loop->sys;
 
+    if (is_unix(l))
+        return;
     sys->cls->shutdown(sys, l->io.fd, SHUT_RDWR);
     sys->cls->bind(sys, l->io.fd, &l->addr); /* -EINVAL where it still is bound */
 }
@@ -248,6 +292,15 @@ static int attach(struct listener *l)
     return rc;
 }
 
+/* What is made here is attached first, which then cannot fail when it listens already. A socket
+ * made elsewhere must stay the caller's if it cannot listen (contract G29). */
+static int listen_on(struct listener *l, struct eddy_sys *sys, int backlog)
+{
+    int rc = l->made_here ? attach(l) : 0;
+
+    return rc < 0 ? rc : sys->cls->listen(sys, l->io.fd, backlog);
+}
+
 int eddy_listeners_start(struct listener *first, struct eddy_loop *loop, int backlog)
 {
     struct eddy_sys *sys = loop->sys;
@@ -255,7 +308,7 @@ int eddy_listeners_start(struct listener *first, struct eddy_loop *loop, int bac
     int rc = 0;
 
     for (refused = first; refused; refused = refused->next) {
-        rc = refused->listening ? 0 : sys->cls->listen(sys, refused->io.fd, backlog);
+        rc = refused->listening ? 0 : listen_on(refused, sys, backlog);
         if (rc < 0)
             break;
     }
@@ -294,6 +347,7 @@ void eddy_listener_release(struct listener *l)
 
 void eddy_listener_close(struct listener *l, struct eddy_loop *loop)
 {
+    eddy_socket_file_remove(&l->file, &l->addr, loop);
     if (l->attached) {
         l->listening = false;
         eddy_io_close(&l->io);

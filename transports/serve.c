@@ -2,8 +2,9 @@
 #include "framework/base/log.h"
 #include "framework/base/opts.h"
 #include "framework/loop/loop.h"
-#include <eddy/server.h>
+#include "transports/listen.h"
 #include <signal.h>
+#include <stdio.h>
 
 #define DRAIN_TIME EDDY_SEC(10)
 
@@ -49,9 +50,9 @@ static void on_terminate(struct eddy_signal *s, int signum)
 }
 
 static int run(struct program *me, const struct eddy_protocol_class *cls,
-               const struct eddy_server_opts *o)
+               const struct eddy_server_opts *o, eddy_serve_create_fn *create, const void *user)
 {
-    int rc = eddy_create_server(me->loop, cls, o, &me->server);
+    int rc = create(me->loop, cls, o, user, &me->server);
 
     if (rc == 0)
         rc = eddy_loop_add_signal(me->loop, &me->interrupt, SIGINT);
@@ -103,17 +104,21 @@ static int check_options(const struct eddy_server_opts *o)
     return eddy_error_set(o->error, rc, "serve", "%s", why);
 }
 
-int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_opts *opts)
+int eddy_serve_refuse(int code, const char *macro)
+{
+    char text[EDDY_ERROR_TEXT];
+
+    snprintf(text, sizeof text, "serve: no options, or of another version; use %s", macro);
+    eddy_log_text(EDDY_LOG_ERROR, "server", text);
+    return code;
+}
+
+int eddy_serve_with(const struct eddy_protocol_class *cls, const struct eddy_server_opts *opts,
+                    eddy_serve_create_fn *create, const void *user)
 {
     struct eddy_error error = {.code = 0};
 
-    int rc = opts ? eddy_opts_check(opts, opts->abi_size, sizeof *opts) : -EINVAL;
-    if (rc < 0) {
-        eddy_log_text(EDDY_LOG_ERROR, "server",
-                      "serve: no options, or of another version; use EDDY_SERVER()");
-        return rc;
-    }
-    rc = check_options(opts);
+    int rc = check_options(opts);
     if (rc < 0)
         return rc;
     struct eddy_server_opts o = *opts;
@@ -130,7 +135,7 @@ int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_o
 
     rc = eddy_loop_new(&lo, &me.loop);
     if (rc == 0) {
-        rc = run(&me, cls, &o);
+        rc = run(&me, cls, &o, create, user);
         if (rc < 0)
             eddy_loop_log(me.loop, EDDY_LOG_ERROR, "server", "%s",
                           error.code ? error.text : eddy_strerror(rc));
@@ -141,4 +146,20 @@ int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_o
     if (rc < 0 && opts->error)
         *opts->error = error;
     return rc;
+}
+
+static int create_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
+                         const struct eddy_server_opts *o, const void *user,
+                         struct eddy_server **ret)
+{
+    (void)user;
+    return eddy_create_server(loop, cls, o, ret);
+}
+
+int eddy_serve(const struct eddy_protocol_class *cls, const struct eddy_server_opts *opts)
+{
+    int rc = opts ? eddy_opts_check(opts, opts->abi_size, sizeof *opts) : -EINVAL;
+
+    return rc < 0 ? eddy_serve_refuse(rc, "EDDY_SERVER()")
+                  : eddy_serve_with(cls, opts, create_server, NULL);
 }

@@ -19,6 +19,8 @@ struct eddy_server {
     const struct eddy_protocol_class *cls;
     void *arg;
     struct eddy_limits *limits;
+    bool is_unix;
+    unsigned max_fds;
     struct eddy_slab *slab;
     struct eddy_link connections;
     unsigned count, max;
@@ -166,7 +168,8 @@ static int make_transport(struct eddy_server *s, int fd, const struct eddy_addr 
     if (!t)
         return -ENOMEM;
     memset(t, 0, sizeof *t);
-    eddy_transport_init(t, s->loop, &eddy_tcp_transport, &eddy_fdstream_io, &s->owner);
+    eddy_transport_init(t, s->loop, s->is_unix ? &eddy_unix_transport : &eddy_tcp_transport,
+                        s->is_unix ? &eddy_unix_io : &eddy_fdstream_io, &s->owner);
     int rc = eddy_fdstream_attach(t, fd, peer);
     if (rc < 0) {
         eddy_slab_free(s->slab, t);
@@ -206,10 +209,13 @@ void eddy_server_accepted(struct eddy_server *s, int res, const struct eddy_addr
         return;
     }
 #ifndef __linux__
-    eddy_fdstream_nodelay(s->loop, res);
+    if (!s->is_unix)
+        eddy_fdstream_nodelay(s->loop, res);
 #endif
     eddy_server_ref(s); /* user code may close and drop it */
-    rc = eddy_protocol_new_instance(t, s->cls, s->arg, &p);
+    rc = s->max_fds > 0 ? eddy_unix_pass_fds(t, s->max_fds) : 0;
+    if (rc == 0)
+        rc = eddy_protocol_new_instance(t, s->cls, s->arg, &p);
     if (rc < 0)
         refuse(s, t, rc);
     else
@@ -456,39 +462,43 @@ int eddy_server_port(const struct eddy_server *s)
 
 /* ---- creating ---- */
 
-static int refuse_opts(const struct eddy_server_opts *o, int code, const char *why)
+static int refuse_opts(const struct eddy_server_opts *o, int code, const char *op, const char *why)
 {
-    return eddy_error_set(o->error, code, "create_server", "create_server: %s", why);
+    return eddy_error_set(o->error, code, "create_server", "%s: %s", op, why);
 }
 
-static int check(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
-                 const struct eddy_server_opts *o)
+int eddy_server_check(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
+                      const struct eddy_server_opts *o, const char *op)
 {
     struct eddy_sys *sys = loop->sys;
     int type = 0;
 
-    int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
-    if (rc < 0)
-        return rc;
-    rc = eddy_protocol_class_check(cls, "create_server", o->error);
+    int rc = eddy_protocol_class_check(cls, op, o->error);
     if (rc < 0)
         return rc;
     if (!eddy_loop_is_open(loop))
-        return refuse_opts(o, EDDY_ELOOP_CLOSED, "the loop is closed");
-    if (o->port < 0 || o->port > 65535)
-        return refuse_opts(o, -EINVAL, "the port is out of range");
+        return refuse_opts(o, EDDY_ELOOP_CLOSED, op, "the loop is closed");
     if (o->backlog < 0)
-        return refuse_opts(o, -EINVAL, ".backlog is negative");
-    if (o->host && o->hosts)
-        return refuse_opts(o, -EINVAL, ".host and .hosts exclude each other");
+        return refuse_opts(o, -EINVAL, op, ".backlog is negative");
     if (!o->use_sock)
         return 0;
-    if (o->host || o->hosts || o->port)
-        return refuse_opts(o, -EINVAL, ".host and .port exclude .sock");
     if (o->sock < 0 || sys->cls->getsockopt(sys, o->sock, SOL_SOCKET, SO_TYPE, &type) < 0 ||
         type != SOCK_STREAM)
-        return refuse_opts(o, -EINVAL, ".sock is not a stream socket");
-    return eddy_loop_io(loop, o->sock) ? refuse_opts(o, EDDY_EFD_IN_USE, ".sock is in use") : 0;
+        return refuse_opts(o, -EINVAL, op, ".sock is not a stream socket");
+    return eddy_loop_io(loop, o->sock) ? refuse_opts(o, EDDY_EFD_IN_USE, op, ".sock is in use") : 0;
+}
+
+static int check_address(const struct eddy_server_opts *o)
+{
+    static const char op[] = "create_server";
+
+    if (o->port < 0 || o->port > 65535)
+        return refuse_opts(o, -EINVAL, op, "the port is out of range");
+    if (o->host && o->hosts)
+        return refuse_opts(o, -EINVAL, op, ".host and .hosts exclude each other");
+    if (o->use_sock && (o->host || o->hosts || o->port))
+        return refuse_opts(o, -EINVAL, op, ".host and .port exclude .sock");
+    return 0;
 }
 
 static struct eddy_server *new_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
@@ -522,46 +532,66 @@ static struct eddy_server *new_server(struct eddy_loop *loop, const struct eddy_
     return s;
 }
 
-int eddy_create_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
-                       const struct eddy_server_opts *o, struct eddy_server **ret)
+/* Opens the server's listeners, and has them listen unless that comes later. */
+static int open_server(struct eddy_server *s, const struct eddy_server_opts *o,
+                       const struct unix_place *u)
 {
-    if (!loop || !o)
-        return -EINVAL;
-    int rc = check(loop, cls, o);
+    int rc = eddy_listeners_open(s, s->loop, o, u, &s->listeners);
+
     if (rc < 0)
         return rc;
+    s->is_unix = s->listeners->addr.u.sa.sa_family == AF_UNIX;
+    s->max_fds = u ? u->max_fds : 0;
+    eddy_server_ref(s); /* dropped by close */
+    if (o->not_serving)
+        return 0;
+    rc = eddy_server_start_serving(s);
+    if (rc < 0) {
+        eddy_error_set(o->error, rc, "listen", "listen: %s", eddy_strerror(rc));
+        if (o->use_sock && rc == -EINVAL) /* contract G29 */
+            eddy_listener_release(s->listeners);
+        eddy_server_close(s);
+    }
+    return rc;
+}
+
+int eddy_server_create(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
+                       const struct eddy_server_opts *o, const char *op, const struct unix_place *u,
+                       struct eddy_server **ret)
+{
     struct eddy_limits *limits;
-    rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
-                         o->write_timeout, o->linger, &limits);
+    int rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
+                             o->write_timeout, o->linger, &limits);
     if (rc == -EINVAL)
-        return refuse_opts(o, rc, "impossible limits or time-outs");
+        return refuse_opts(o, rc, op, "impossible limits or time-outs");
     struct eddy_server *s = rc == 0 ? new_server(loop, cls, o) : NULL;
     if (!s) {
         if (rc == 0)
             eddy_limits_unref(limits);
         if (o->use_sock)
             loop->sys->cls->close(loop->sys, o->sock);
-        return refuse_opts(o, -ENOMEM, "no memory");
+        return refuse_opts(o, -ENOMEM, op, "no memory");
     }
     s->limits = limits;
     eddy_list_append(&loop->resources, &s->resource.link);
-    rc = eddy_listeners_open(s, loop, o, &s->listeners);
-    if (rc < 0) {
-        eddy_server_unref(s);
-        return rc;
-    }
-    eddy_server_ref(s); /* dropped by close */
-    if (!o->not_serving) {
-        rc = eddy_server_start_serving(s);
-        if (rc < 0) {
-            eddy_error_set(o->error, rc, "listen", "listen: %s", eddy_strerror(rc));
-            if (o->use_sock && rc == -EINVAL) /* contract G29 */
-                eddy_listener_release(s->listeners);
-            eddy_server_close(s);
-        }
-    }
+    rc = open_server(s, o, u);
     if (rc == 0 && ret)
         *ret = eddy_server_ref(s);
     eddy_server_unref(s);
     return rc;
+}
+
+int eddy_create_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
+                       const struct eddy_server_opts *o, struct eddy_server **ret)
+{
+    static const char op[] = "create_server";
+
+    if (!loop || !o)
+        return -EINVAL;
+    int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
+    if (rc == 0)
+        rc = check_address(o);
+    if (rc == 0)
+        rc = eddy_server_check(loop, cls, o, op);
+    return rc < 0 ? rc : eddy_server_create(loop, cls, o, op, NULL, ret);
 }

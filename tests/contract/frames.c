@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* timeout: 120 */
 /*
  * <eddy/frame.h>: prefixes of every kind at each of their boundaries, frames however they arrive,
@@ -222,7 +223,7 @@ static void announce(enum eddy_frame_prefix prefix, uint64_t n, size_t prefix_le
         CHECK(memcmp(partial, bytes, len) == 0);
         raw_reset(&c.s, c.fd);
         UNTIL(&c.s, c.p == NULL);
-        CHECK_TRACE(c.trace, "CM CL(ECONNRESET) FI");
+        CHECK_TRACE(c.trace, road_has_resets() ? "CM CL(ECONNRESET) FI" : "CM CL(EPROTO) FI");
         cls.longest = limit - 1;
         play_open(&c);
         play_feed_in_two(&c, bytes, len, at);
@@ -694,8 +695,8 @@ static const struct eddy_frame_class caller_class = {
 
 static int call(struct play *c, struct caller *me)
 {
-    return eddy_create_connection(
-        c->s.loop, &me->frame.base,
+    return stage_create_connection(
+        &c->s, &me->frame.base,
         EDDY_CONNECTION(.host = "127.0.0.1", .port = c->s.connection_opts.port), NULL);
 }
 

@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* timeout: 120 */
 /* Who owns a protocol, and until when: contract G10 to G24. */
 #include "tests/support/stream.h"
@@ -55,7 +56,7 @@ static void connect_heap_client(struct stage *s, int *ret_freed)
     struct heap_client *c = calloc(1, sizeof *c);
     c->ret_freed = ret_freed;
     eddy_protocol_init(&c->base, &heap_class);
-    REQUIRE(eddy_create_connection(s->loop, &c->base, &s->connection_opts, NULL) == 0);
+    REQUIRE(stage_create_connection(s, &c->base, &s->connection_opts, NULL) == 0);
 }
 
 static void G15_memory_may_be_freed_in_fini(void)
@@ -110,7 +111,7 @@ static void phoenix_connect(struct phoenix *p)
 {
     if (p->attempts < 5) {
         p->attempts++;
-        CHECK_INT(eddy_create_connection(p->s->loop, &p->base, &p->s->connection_opts, NULL), 0);
+        CHECK_INT(stage_create_connection(p->s, &p->base, &p->s->connection_opts, NULL), 0);
     }
 }
 
@@ -194,8 +195,7 @@ static void G15_an_attached_protocol_is_refused(void)
     stage_init(&s);
     stage_open(&s);
     s.connection_opts.port = s.port;
-    CHECK_INT(eddy_create_connection(s.loop, &s.client.own.base, &s.connection_opts, NULL),
-              -EINVAL);
+    CHECK_INT(stage_create_connection(&s, &s.client.own.base, &s.connection_opts, NULL), -EINVAL);
     stage_settle(&s);
     CHECK_TRACE(s.client.trace, "CM RET");
     CHECK_INT(eddy_server_connections(s.server), 1);
@@ -447,7 +447,7 @@ static void G15_memory_may_be_freed_after_detach_in_a_callback(void)
     c->ret_freed = &freed;
     eddy_protocol_init(&c->base, &cls);
     s.connection_opts.port = s.port;
-    REQUIRE(eddy_create_connection(s.loop, &c->base, &s.connection_opts, NULL) == 0);
+    REQUIRE(stage_create_connection(&s, &c->base, &s.connection_opts, NULL) == 0);
     UNTIL(&s, s.peer.count[ON_MADE] == 1);
     CHECK_INT(eddy_transport_write(s.peer.t, "abc", 3), 0);
     UNTIL(&s, freed == 1 && s.peer.count[ON_LOST] == 1);
@@ -633,7 +633,7 @@ static void G21_null_slots_do_nothing(void)
     stage_begin(&s);
     s.connection_opts.port = s.port;
     eddy_protocol_init(&p, &bare);
-    CHECK_INT(eddy_create_connection(s.loop, &p, &s.connection_opts, NULL), 0);
+    CHECK_INT(stage_create_connection(&s, &p, &s.connection_opts, NULL), 0);
     UNTIL(&s, p.transport != NULL && eddy_server_connections(s.server) == 1);
     eddy_transport_pause_reading(p.transport);
     while (!eddy_transport_is_writing_paused(p.transport))
@@ -644,7 +644,7 @@ static void G21_null_slots_do_nothing(void)
     UNTIL(&s, !eddy_protocol_is_attached(&p));
     UNTIL(&s, eddy_server_connections(s.server) == 0);
     stage_refuse(&s);
-    CHECK_INT(eddy_create_connection(s.loop, &p, &s.connection_opts, NULL), 0);
+    CHECK_INT(stage_create_connection(&s, &p, &s.connection_opts, NULL), 0);
     UNTIL(&s, !eddy_protocol_is_attached(&p)); /* refused, unheard */
     stage_close(&s);
 }

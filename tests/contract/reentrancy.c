@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* timeout: 300 */
 /*
  * The re-entrancy matrix: every operation inside every callback, once for the accepted side and

@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* Accepting: contract S.3, S53's limit. */
 #include "tests/support/stream.h"
 #include <eddy/sim.h>

@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* The end of servers: contract S33 to S37, S53. */
 #include "tests/support/stream.h"
 #include <string.h>
@@ -29,11 +30,10 @@ static void S33_close_frees_the_port_at_once(void)
     stage_init(&s);
     stage_open(&s);
     stage_settle(&s);
-    int port = eddy_server_port(s.server);
+    int port = stage_port(s.server);
     eddy_server_close(s.server);
-    CHECK_INT(eddy_create_server(s.loop, &actor_class,
-                                 EDDY_SERVER(.host = "127.0.0.1", .port = port), &next),
-              0);
+    s.server_opts.port = port;
+    CHECK_INT(stage_create_server(&s, &next), 0);
     eddy_server_close(next);
     eddy_server_unref(next);
     stage_close(&s);

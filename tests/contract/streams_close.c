@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* timeout: 120 */
 /* Ending: contract R.4, T4 to T6, T31, T34, L16. */
 #include "tests/support/stream.h"
@@ -259,7 +260,9 @@ static void T5_reply_arrives_although_the_client_keeps_sending(void)
         CHECK_INT(eddy_loop_run_once(s.loop, 0), 0);
     }
     UNTIL(&s, s.peer.count[ON_DATA] == 1);
-    CHECK_INT(raw_drain(&s, fd, 1, &got), 0);
+    int end = raw_drain(&s, fd, 1, &got);
+    /* What comes to a unix socket when nothing waits any more is met by its end. */
+    CHECK(end == 0 || (end == -ECONNRESET && road_is_unix()));
     CHECK_INT(got, 100000);
     raw_close(&s, fd);
     UNTIL(&s, s.peer.count[ON_LOST] == 1);
@@ -344,10 +347,11 @@ static void T1_T2_names_answer_until_connection_lost_returns(void)
     CHECK_INT(eddy_transport_peername(s.client.t, &a), 0);
     CHECK_INT(eddy_transport_sockname(s.peer.t, &b), 0);
     CHECK(eddy_addr_equal(&a, &b));
-    CHECK_INT(eddy_addr_port(&a), s.port);
-    CHECK_STR(eddy_transport_kind(s.client.t), "tcp");
+    CHECK_INT(eddy_addr_port(&a), road_is_unix() ? -1 : s.port);
+    CHECK_STR(eddy_transport_kind(s.client.t), road_is_unix() ? "unix" : "tcp");
     CHECK(eddy_transport_loop(s.client.t) == s.loop);
-    CHECK(strstr(eddy_transport_describe(s.client.t, text, sizeof text), "127.0.0.1:") != NULL);
+    CHECK(strstr(eddy_transport_describe(s.client.t, text, sizeof text),
+                 road_is_unix() ? "unnamed -> unix:/" : "127.0.0.1:") != NULL);
     eddy_transport_close(s.client.t);
     CHECK_INT(eddy_transport_peername(s.client.t, &a), 0);
     CHECK(eddy_addr_equal(&a, &b));
@@ -388,7 +392,7 @@ static void use_the_closed_loop(struct actor *a)
     struct eddy_protocol other;
     memset(&other, 0, sizeof other);
     eddy_protocol_init(&other, &actor_class);
-    schedule_result = eddy_create_connection(loop, &other, &a->stage->connection_opts, NULL);
+    schedule_result = stage_create_connection(a->stage, &other, &a->stage->connection_opts, NULL);
     CHECK_INT(eddy_create_server(loop, &actor_class, &a->stage->server_opts, &server),
               EDDY_ELOOP_CLOSED);
     never.fn = must_not_run;

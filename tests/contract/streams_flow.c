@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* Flow control: contract R.5, T.3. */
 #include "tests/support/stream.h"
 #include <string.h>

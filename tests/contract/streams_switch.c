@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* Switching protocols: contract R.6, T7. */
 #include "tests/support/stream.h"
 #include <string.h>

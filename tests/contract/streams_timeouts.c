@@ -1,4 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
+/* roads: tcp unix */
 /* timeout: 120 */
 /* Idle and write-stall time-outs, linger: contract T57, T5. What would take long is shown on the
  * virtual clock alone. */

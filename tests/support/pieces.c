@@ -32,8 +32,9 @@ void play_open(struct play *c)
 
 void play_feed(struct play *c, const void *data, size_t len)
 {
-    if (len > 0)
-        CHECK_INT(raw_send(&c->s, c->fd, data, len), 0);
+    int err = len > 0 ? raw_send(&c->s, c->fd, data, len) : 0;
+    /* A unix socket hears at once that the other one has closed. */
+    CHECK(err == 0 || (err == -EPIPE && road_is_unix()));
     stage_settle(&c->s);
 }
 

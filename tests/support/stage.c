@@ -1,8 +1,139 @@
 /* The stage that actors play on, and raw sockets. */
 #include "tests/support/stream.h"
 #include <eddy/sim.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+/* ---- roads ---- */
+
+bool road_is_unix(void)
+{
+    const char *road = getenv("EDDY_TEST_ROAD");
+    return road && strcmp(road, "unix") == 0;
+}
+
+bool road_has_resets(void)
+{
+    return !road_is_unix();
+}
+
+/* Those of the cases that do without stage_close go with the program. */
+static char folders[256][32];
+static pid_t folders_owner;
+
+static void remove_left(void)
+{
+    char path[64];
+    for (size_t i = 0; i < 256 && getpid() == folders_owner; i++) {
+        const char *folder = folders[i];
+        for (int port = 1; folder[0] && port <= 16; port++) {
+            snprintf(path, sizeof path, "%.31s/%d", folder, port);
+            unlink(path);
+        }
+        if (folder[0])
+            rmdir(folder);
+    }
+}
+
+static void remember_folder(const char *folder, bool remove)
+{
+    for (size_t i = 0; i < 256; i++) {
+        if (strcmp(folders[i], remove ? folder : "") != 0)
+            continue;
+        snprintf(folders[i], sizeof folders[i], "%s", remove ? "" : folder);
+        break;
+    }
+    if (!folders_owner && atexit(remove_left) == 0)
+        folders_owner = getpid();
+}
+
+static void socket_path(struct stage *s, int port, char *buf, size_t size)
+{
+    if (!s->folder[0]) {
+        memcpy(s->folder, "/tmp/eddy-XXXXXX", sizeof "/tmp/eddy-XXXXXX");
+        REQUIRE(mkdtemp(s->folder) != NULL);
+        remember_folder(s->folder, false);
+    }
+    snprintf(buf, size, "%s/%d", s->folder, port);
+}
+
+static void remove_folder(struct stage *s)
+{
+    char path[64];
+    if (!s->folder[0])
+        return;
+    for (int port = 1; port <= s->last_port; port++) {
+        socket_path(s, port, path, sizeof path);
+        unlink(path);
+    }
+    CHECK_INT(rmdir(s->folder), 0);
+    remember_folder(s->folder, true);
+    s->folder[0] = '\0';
+}
+
+void raw_address(struct stage *s, int port, struct eddy_addr *ret)
+{
+    if (!road_is_unix()) {
+        CHECK_INT(eddy_addr_parse("127.0.0.1", port, ret), 0);
+        return;
+    }
+    memset(ret, 0, sizeof *ret);
+    ret->u.un.sun_family = AF_UNIX;
+    socket_path(s, port ? port : ++s->last_port, ret->u.un.sun_path, sizeof ret->u.un.sun_path);
+    ret->len = sizeof ret->u.un;
+}
+
+int stage_port(const struct eddy_server *server)
+{
+    struct eddy_addr a;
+    CHECK_INT(eddy_server_sockname(server, 0, &a), 0);
+    if (a.u.sa.sa_family != AF_UNIX)
+        return eddy_server_port(server);
+    return atoi(strrchr(a.u.un.sun_path, '/') + 1);
+}
+
+static bool goes_by_path(const char *host, bool use_sock)
+{
+    return road_is_unix() && !use_sock && host && strcmp(host, "127.0.0.1") == 0;
+}
+
+int stage_create_server(struct stage *s, struct eddy_server **ret)
+{
+    const struct eddy_server_opts *o = &s->server_opts;
+    char path[64];
+    if (!goes_by_path(o->host, o->use_sock))
+        return eddy_create_server(s->loop, s->server_class, o, ret);
+    socket_path(s, o->port ? o->port : ++s->last_port, path, sizeof path);
+    struct eddy_unix_server_opts u =
+        *EDDY_UNIX_SERVER(.path = path, .max_fds = s->max_fds, .backlog = o->backlog,
+                          .not_serving = o->not_serving, .max_connections = o->max_connections,
+                          .arg = o->arg, .idle_timeout = o->idle_timeout,
+                          .write_timeout = o->write_timeout, .linger = o->linger,
+                          .write_low = o->write_low, .write_high = o->write_high,
+                          .write_max = o->write_max, .error = o->error);
+    u.site = o->site;
+    return eddy_create_unix_server(s->loop, s->server_class, &u, ret);
+}
+
+int stage_create_connection(struct stage *s, struct eddy_protocol *p,
+                            const struct eddy_connection_opts *o, struct eddy_future **ret)
+{
+    char path[64];
+    if (!goes_by_path(o->host, o->use_sock))
+        return eddy_create_connection(s->loop, p, o, ret);
+    socket_path(s, o->port, path, sizeof path);
+    struct eddy_unix_connection_opts u =
+        *EDDY_UNIX_CONNECTION(.path = path, .max_fds = s->max_fds, .timeout = o->timeout,
+                              .idle_timeout = o->idle_timeout, .write_timeout = o->write_timeout,
+                              .linger = o->linger, .write_low = o->write_low,
+                              .write_high = o->write_high, .write_max = o->write_max,
+                              .error = o->error);
+    u.site = o->site;
+    return eddy_create_unix_connection(s->loop, p, &u, ret);
+}
 
 void stage_init(struct stage *s)
 {
@@ -37,8 +168,8 @@ void stage_begin(struct stage *s)
                                &s->loop) == 0);
     s->sys = test_is_sim() ? eddy_sim_sys(test_sim(s->loop)) : eddy_sys_posix();
     s->descriptors = stage_descriptors(s);
-    REQUIRE(eddy_create_server(s->loop, s->server_class, &s->server_opts, &s->server) == 0);
-    s->port = eddy_server_port(s->server);
+    REQUIRE(stage_create_server(s, &s->server) == 0);
+    s->port = stage_port(s->server);
     CHECK(s->port > 0);
 }
 
@@ -114,6 +245,7 @@ void stage_close(struct stage *s)
     check_sim(s);
     test_loop_free(s->loop);
     s->loop = NULL;
+    remove_folder(s);
     if (s->problems.count != s->expected_problems)
         FAIL("%d problems, the last: %s: %s", s->problems.count, s->problems.message,
              s->problems.text);
@@ -220,7 +352,7 @@ bool stage_is_late(void)
 
 static int raw_socket(struct stage *s)
 {
-    int fd = s->sys->cls->socket(s->sys, AF_INET, SOCK_STREAM, 0);
+    int fd = s->sys->cls->socket(s->sys, road_is_unix() ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
     REQUIRE(fd >= 0);
     return fd;
 }
@@ -229,10 +361,10 @@ int raw_bound(struct stage *s, int *ret_port)
 {
     int fd = raw_socket(s);
     struct eddy_addr at;
-    CHECK_INT(eddy_addr_parse("127.0.0.1", 0, &at), 0);
+    raw_address(s, 0, &at);
     CHECK_INT(s->sys->cls->bind(s->sys, fd, &at), 0);
     CHECK_INT(s->sys->cls->sockname(s->sys, fd, &at), 0);
-    *ret_port = eddy_addr_port(&at);
+    *ret_port = road_is_unix() ? s->last_port : eddy_addr_port(&at);
     return fd;
 }
 
@@ -247,7 +379,7 @@ int raw_connecting(struct stage *s)
 {
     struct eddy_addr to;
     int fd = raw_socket(s);
-    CHECK_INT(eddy_addr_parse("127.0.0.1", s->port, &to), 0);
+    raw_address(s, s->port, &to);
     int err = s->sys->cls->connect(s->sys, fd, &to);
     CHECK(err == 0 || err == -EINPROGRESS);
     return fd;
@@ -272,9 +404,8 @@ int stage_open_raw(struct stage *s)
 int raw_result(struct stage *s)
 {
     struct eddy_addr to;
-    int fd = s->sys->cls->socket(s->sys, AF_INET, SOCK_STREAM, 0);
-    CHECK(fd >= 0);
-    CHECK_INT(eddy_addr_parse("127.0.0.1", s->port, &to), 0);
+    int fd = raw_socket(s);
+    raw_address(s, s->port, &to);
     int err = s->sys->cls->connect(s->sys, fd, &to);
     if (err == -EINPROGRESS) {
         struct eddy_addr peer;

@@ -330,7 +330,7 @@ int actor_connect(struct actor *a)
         opts.port = s->port;
     if (!eddy_protocol_is_attached(&a->own.base))
         eddy_protocol_init(&a->own.base, s->client_class);
-    int err = eddy_create_connection(s->loop, &a->own.base, &opts, &a->future);
+    int err = stage_create_connection(s, &a->own.base, &opts, &a->future);
     if (err < 0)
         return err;
     a->done_node.fn = creation_done;

@@ -12,6 +12,7 @@
 #include <eddy/future.h>
 #include <eddy/server.h>
 #include <eddy/transport.h>
+#include <eddy/unix.h>
 
 /* A row of test_cases. */
 #define CASE(fn) \
@@ -109,7 +110,8 @@ extern const struct eddy_protocol_class actor_class;
 extern const struct eddy_protocol_class actor_buffered_class;
 
 void actor_init(struct actor *a, struct stage *s);
-/* create_connection to s->port with s->connection_opts, and a future that traces RET. */
+/* create_connection to s->port with s->connection_opts, and a future that traces RET; over a unix
+ * socket create_unix_connection. */
 int actor_connect(struct actor *a);
 /* `to` takes the place of `from` by set_protocol; the code of that. */
 int actor_switch(struct actor *from, struct actor *to, const struct eddy_protocol_class *cls);
@@ -132,6 +134,17 @@ void do_resume(struct actor *a);
 void do_write_eof(struct actor *a);
 void do_echo(struct actor *a);
 
+/* ---- roads ----
+ *
+ * A test marked with `roads: tcp unix` runs over each: EDDY_TEST_ROAD. Over "unix" the stage's
+ * server and clients, and raw sockets, are such; a port is the name of a socket file then. Only
+ * what is asked for at 127.0.0.1 goes that way. */
+
+bool road_is_unix(void);
+/* Whether raw_reset ends a connection by a reset whatever its state. On a unix socket it does so
+ * only if something is unread at that end; otherwise the peer sees the end of stream. */
+bool road_has_resets(void);
+
 /* ---- the stage ---- */
 
 #define STAGE_CAST 32
@@ -142,6 +155,8 @@ struct stage {
     struct test_problems problems;
     struct eddy_server *server;
     int port;
+    char folder[32]; /* of socket files, which are named by ports; "": none so far */
+    int last_port;
     struct actor client, peer;
 
     struct actor *guests[STAGE_CAST]; /* whom the server's connections go to; the peer first */
@@ -157,6 +172,7 @@ struct stage {
     const struct eddy_protocol_class *server_class, *client_class;
     struct eddy_server_opts server_opts;
     struct eddy_connection_opts connection_opts;
+    unsigned max_fds; /* of both sides, over a unix socket */
 
     void (*inside)(struct stage *s);
     struct eddy_handle inside_node;
@@ -166,6 +182,13 @@ struct stage {
 void stage_init(struct stage *s);
 /* Makes the loop and the server. */
 void stage_begin(struct stage *s);
+/* create_server, or over a unix socket create_unix_server, with s->server_opts. */
+int stage_create_server(struct stage *s, struct eddy_server **ret);
+/* The client's side of it. */
+int stage_create_connection(struct stage *s, struct eddy_protocol *p,
+                            const struct eddy_connection_opts *opts, struct eddy_future **ret);
+/* What stands for the port of a server's first address. */
+int stage_port(const struct eddy_server *server);
 /* ... and connects the client, until both have had connection_made. */
 void stage_open(struct stage *s);
 /* From now on connections go to a port that refuses them. */
@@ -207,6 +230,8 @@ bool stage_is_late(void);
 
 /* ---- raw sockets: non-blocking, on the kernel or on the simulated network ---- */
 
+/* The address that a port stands for. */
+void raw_address(struct stage *s, int port, struct eddy_addr *ret);
 /* A connection to the server; the loop runs until it is made. */
 int raw_connect(struct stage *s);
 /* stage_begin, and a raw socket in the client's place, until the peer has had connection_made. */

@@ -18,5 +18,6 @@
 #include <eddy/selector.h>
 #include <eddy/server.h>
 #include <eddy/transport.h>
+#include <eddy/unix.h>
 
 #endif

@@ -1,0 +1,19 @@
+/* Clients: what is the same whatever they connect to. */
+#ifndef EDDY_TRANSPORTS_CONNECT_H
+#define EDDY_TRANSPORTS_CONNECT_H
+
+#include <eddy/connection.h>
+
+/* Protocol, loop and time-out; `op` is the creating call's name. */
+int eddy_connect_check(struct eddy_loop *loop, struct eddy_protocol *p,
+                       const struct eddy_connection_opts *o, const char *op);
+/* Whether .sock will do. */
+int eddy_connect_check_sock(struct eddy_loop *loop, const struct eddy_connection_opts *o,
+                            const char *op);
+/* The rest of a creating call whose arguments are checked: to an address, from `local` (of length
+ * 0: anywhere), unless .sock is given. max_fds: of a unix socket. */
+int eddy_connect(struct eddy_loop *loop, struct eddy_protocol *p,
+                 const struct eddy_connection_opts *o, const char *op, const struct eddy_addr *to,
+                 const struct eddy_addr *local, unsigned max_fds, struct eddy_future **ret);
+
+#endif
