@@ -12,6 +12,7 @@
 #include <eddy/future.h>
 #include <eddy/line.h>
 #include <eddy/loop.h>
+#include <eddy/pipe.h>
 #include <eddy/policy.h>
 #include <eddy/protocol.h>
 #include <eddy/relay.h>
