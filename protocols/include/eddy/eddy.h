@@ -18,6 +18,7 @@
 #include <eddy/relay.h>
 #include <eddy/selector.h>
 #include <eddy/server.h>
+#include <eddy/subprocess.h>
 #include <eddy/transport.h>
 #include <eddy/unix.h>
 
