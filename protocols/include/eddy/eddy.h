@@ -7,6 +7,7 @@
 #include <eddy/bytes.h>
 #include <eddy/child.h>
 #include <eddy/connection.h>
+#include <eddy/datagram.h>
 #include <eddy/executor.h>
 #include <eddy/frame.h>
 #include <eddy/future.h>
