@@ -1,34 +1,11 @@
 /* backends: select poll epoll io_uring sim sim-late */
 /* Making UDP endpoints: contract S45-S47, G29. */
-#include "tests/contract/datagrams_party.h"
+#include "tests/contract/datagrams_pair.h"
 #include <eddy/backend.h>
 #include <eddy/connection.h>
 #include <eddy/server.h>
-#include <eddy/sim.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-
-static struct eddy_loop *loop;
-static struct party a, b;
-
-static void begin(void)
-{
-    memset(&a, 0, sizeof a);
-    memset(&b, 0, sizeof b);
-    REQUIRE(test_loop_new(&loop) == 0);
-}
-
-static void finish(void)
-{
-    test_loop_free(loop);
-}
-
-static void end_pair(void)
-{
-    party_end(&a);
-    party_end(&b);
-    finish();
-}
 
 static int create(const struct eddy_datagram_opts *o)
 {

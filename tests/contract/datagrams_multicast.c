@@ -1,28 +1,11 @@
 /* backends: select poll epoll io_uring */
 /* Groups, on the loopback interface; and broadcast. */
-#include "tests/contract/datagrams_party.h"
+#include "tests/contract/datagrams_pair.h"
 #include <eddy/backend.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
-
-static struct eddy_loop *loop;
-static struct party a, b;
-
-static void begin(void)
-{
-    memset(&a, 0, sizeof a);
-    memset(&b, 0, sizeof b);
-    REQUIRE(test_loop_new(&loop) == 0);
-}
-
-static void finish(void)
-{
-    party_end(&a);
-    party_end(&b);
-    test_loop_free(loop);
-}
 
 static void settle(void)
 {
@@ -69,7 +52,7 @@ static void a_group(const char *interface)
     eddy_transport_sendto(b.t, "gone", 4, &group);
     settle();
     CHECK_INT(a.received, 1);
-    finish();
+    end_pair();
 }
 
 static void T54_a_group_by_the_address_of_an_interface(void)
@@ -121,7 +104,7 @@ static void T54_groups_that_others_have_joined_are_not_heard(void)
     CHECK_INT(eddy_transport_join_group(a.t, &group, "127.0.0.1"), 0);
     CHECK_INT(eddy_transport_sendto(b.t, "all", 3, &group), 0);
     PARTY_UNTIL(loop, a.received == 1 && b.received == 2); /* each member has one */
-    finish();
+    end_pair();
 }
 
 static void T54_a_group_of_IPv6(void)
@@ -146,7 +129,7 @@ static void T54_a_group_of_IPv6(void)
         PARTY_UNTIL(loop, a.received == 1 || b.errors == 1);
         CHECK_INT(eddy_transport_leave_group(a.t, &group, "::1"), 0);
     }
-    finish();
+    end_pair();
 }
 
 static void G1_G24_what_cannot_be_joined(void)
@@ -172,7 +155,7 @@ static void G1_G24_what_cannot_be_joined(void)
     eddy_transport_close(b.t);
     CHECK_INT(eddy_transport_join_group(b.t, &group, NULL), EDDY_ECLOSED);
     CHECK_INT(eddy_transport_set_broadcast(b.t, true), EDDY_ECLOSED);
-    finish();
+    end_pair();
 }
 
 static void S47_broadcast_must_be_allowed(void)
@@ -189,7 +172,7 @@ static void S47_broadcast_must_be_allowed(void)
     CHECK_INT(eddy_transport_set_broadcast(b.t, true), 0);
     CHECK_INT(eddy_transport_sendto(b.t, "x", 1, &all), 0);
     CHECK(b.errors == 1 || b.error != -EACCES);
-    finish();
+    end_pair();
 }
 
 const struct test_case test_cases[] = {

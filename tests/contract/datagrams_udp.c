@@ -1,29 +1,9 @@
 /* backends: select poll epoll io_uring sim sim-late */
 /* UDP endpoints: sending, receiving, errors and the end; contract R3, T47-T55. */
-#include "tests/contract/datagrams_party.h"
-#include <eddy/sim.h>
+#include "tests/contract/datagrams_pair.h"
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static struct eddy_loop *loop;
-static struct party a, b;
-
-static void begin(void)
-{
-    memset(&a, 0, sizeof a);
-    memset(&b, 0, sizeof b);
-    REQUIRE(test_loop_new(&loop) == 0);
-}
-
-static void finish(void)
-{
-    if (test_sim(loop)) {
-        const char *first = NULL;
-        CHECK_INT(eddy_sim_violations(test_sim(loop), &first), 0);
-    }
-    test_loop_free(loop);
-}
 
 static void settle(void)
 {
@@ -37,13 +17,6 @@ static void begin_pair(void)
     begin();
     party_bind(&a, loop);
     party_connect(&b, loop, party_port(&a));
-}
-
-static void end_pair(void)
-{
-    party_end(&a);
-    party_end(&b);
-    finish();
 }
 
 /* ---- sending and receiving ---- */

@@ -1,32 +1,9 @@
 /* Functions in the threads of an executor, and the futures of their outcome. */
 /* backends: select poll epoll io_uring */
 /* labels: threads */
-#include "tests/contract/executor.h"
+#include "tests/contract/executor_case.h"
 #include <signal.h>
 #include <stdio.h>
-
-static struct eddy_loop *loop;
-static struct eddy_executor *executor;
-static struct gate gate;
-static long live_before;
-
-static void begin(unsigned max_threads)
-{
-    live_before = test_live_allocations();
-    loop = NULL;
-    executor = NULL;
-    gate_init(&gate);
-    REQUIRE(test_loop_new(&loop) == 0);
-    REQUIRE(eddy_executor_new(EDDY_EXECUTOR(.max_threads = max_threads), &executor) == 0);
-}
-
-static void end(void)
-{
-    eddy_executor_unref(executor);
-    test_loop_free(loop);
-    wait_for_allocations(live_before);
-    sem_destroy(&gate.open);
-}
 
 static struct eddy_future *call(struct item *item)
 {
@@ -168,8 +145,6 @@ static void open_gate(struct test_timer *t)
 static void L73_the_loop_goes_on_meanwhile(void)
 {
     begin(0);
-    static struct test_trace trace;
-    trace_clear(&trace);
     struct item item = {.gate = &gate};
     struct test_timer t = TEST_TIMER(&trace, "t", .then = open_gate, .user = &gate);
     struct eddy_future *f = call(&item);

@@ -1,34 +1,13 @@
 /* The end of executors: shutdown, the default executor, the loop's close. */
 /* backends: select poll epoll io_uring */
 /* labels: threads */
-#include "tests/contract/executor.h"
+#include "tests/contract/executor_case.h"
 
-static struct test_trace trace;
-static struct eddy_loop *loop;
-static struct eddy_executor *executor; /* the loop's default one */
-static struct gate gate;
-static long live_before;
-
-static void begin(unsigned max_threads)
+/* The executor is the loop's default one. */
+static void begin_default(unsigned max_threads)
 {
-    live_before = test_live_allocations();
-    trace_clear(&trace);
-    loop = NULL;
-    executor = NULL;
-    gate_init(&gate);
-    REQUIRE(test_loop_new(&loop) == 0);
-    REQUIRE(eddy_executor_new(EDDY_EXECUTOR(.max_threads = max_threads, .name = "mine"),
-                              &executor) == 0);
+    begin_with(EDDY_EXECUTOR(.max_threads = max_threads, .name = "mine"));
     REQUIRE(eddy_loop_set_default_executor(loop, executor) == 0);
-}
-
-static void end(void)
-{
-    eddy_executor_unref(executor);
-    if (loop)
-        test_loop_free(loop);
-    wait_for_allocations(live_before);
-    sem_destroy(&gate.open);
 }
 
 static void start(struct task *t)
@@ -60,7 +39,7 @@ static void check_shut(void)
 
 static void L77_shutdown_lets_what_was_started_run(void)
 {
-    begin(1);
+    begin_default(1);
     struct task a = TASK(.gate = &gate, .trace = &trace, .name = "a");
     struct task b = TASK(.trace = &trace, .name = "b");
     start(&a);
@@ -105,7 +84,7 @@ static void L77_shutdown_completes_when_all_threads_have_ended(void)
     atomic_store(&begun, 0);
     atomic_store(&said, 0);
     REQUIRE(pthread_key_create(&last_words, say) == 0);
-    begin(N);
+    begin_default(N);
     for (int i = N - 1; i >= 0; i--) {
         tasks[i] = TASK(.gate = i > 0 ? &gate : NULL);
         tasks[i].job.fn = leave_last_words;
@@ -124,7 +103,7 @@ static void L77_shutdown_completes_when_all_threads_have_ended(void)
 
 static void L77_shutdown_of_idle_threads(void)
 {
-    begin(2);
+    begin_default(2);
     struct task a = TASK(.gate = &gate), b = TASK(.gate = &gate);
     start(&a);
     start(&b);
@@ -139,7 +118,7 @@ static void L77_shutdown_of_idle_threads(void)
 
 static void L77_shutdown_of_an_executor_never_used(void)
 {
-    begin(2);
+    begin_default(2);
     struct eddy_future *f = shut_down(EDDY_FOREVER);
     CHECK_INT(eddy_loop_run_until_complete(loop, f, NULL), 0);
     check_shut();
@@ -149,7 +128,7 @@ static void L77_shutdown_of_an_executor_never_used(void)
 
 static void L77_shutdown_of_a_default_executor_that_was_never_made(void)
 {
-    begin(1);
+    begin_default(1);
     struct eddy_loop *other = NULL;
     struct eddy_future *f = NULL;
     struct item item = {0};
@@ -166,7 +145,7 @@ static void L77_shutdown_of_a_default_executor_that_was_never_made(void)
 
 static void L77_shutdown_may_be_asked_for_again(void)
 {
-    begin(1);
+    begin_default(1);
     struct task a = TASK(.gate = &gate);
     start(&a);
     struct eddy_future *f = shut_down(EDDY_FOREVER), *g = shut_down(EDDY_FOREVER);
@@ -185,7 +164,7 @@ static void L77_shutdown_may_be_asked_for_again(void)
 
 static void L77_shutdown_of_an_executor_by_itself(void)
 {
-    begin(1);
+    begin_default(1);
     struct eddy_executor *x = NULL;
     struct eddy_future *f = NULL;
     struct task a = TASK(.gate = &gate), b = TASK(.gate = NULL);
@@ -204,7 +183,7 @@ static void L77_shutdown_of_an_executor_by_itself(void)
 
 static void L77_a_time_out_is_logged_and_ends_the_wait_only(void)
 {
-    begin(1);
+    begin_default(1);
     test_expect_log("have not ended within 0.002 seconds");
     struct task a = TASK(.gate = &gate, .trace = &trace, .name = "a");
     start(&a);
@@ -222,7 +201,7 @@ static void L77_a_time_out_is_logged_and_ends_the_wait_only(void)
 
 static void L77_no_time_at_all(void)
 {
-    begin(1);
+    begin_default(1);
     test_expect_log("have not ended within 0 seconds");
     struct task a = TASK(.gate = &gate);
     start(&a);
@@ -238,7 +217,7 @@ static void L77_no_time_at_all(void)
 
 static void L77_threads_that_end_in_time_are_no_reason_to_warn(void)
 {
-    begin(1);
+    begin_default(1);
     struct task a = TASK(.name = "a");
     start(&a);
     struct eddy_future *f = shut_down(TEST_DEADLINE);
@@ -252,7 +231,7 @@ static void L77_threads_that_end_in_time_are_no_reason_to_warn(void)
 
 static void L77_F4_the_wait_may_be_cancelled(void)
 {
-    begin(1);
+    begin_default(1);
     struct task a = TASK(.gate = &gate);
     start(&a);
     wait_for(&gate.inside, 1);
@@ -271,7 +250,7 @@ static void L77_F4_the_wait_may_be_cancelled(void)
 /* The word of the end is on its way already. */
 static void L77_F4_the_wait_may_be_cancelled_at_its_end(void)
 {
-    begin(1);
+    begin_default(1);
     struct eddy_future *f = shut_down(EDDY_FOREVER);
     CHECK(eddy_future_cancel(f, NULL));
     test_run_steps(loop, 2);
@@ -282,7 +261,7 @@ static void L77_F4_the_wait_may_be_cancelled_at_its_end(void)
 
 static void L77_nobody_need_wait(void)
 {
-    begin(1);
+    begin_default(1);
     struct task a = TASK(.gate = &gate);
     start(&a);
     CHECK_INT(eddy_loop_shutdown_default_executor(loop, EDDY_FOREVER, NULL), 0);
@@ -294,7 +273,7 @@ static void L77_nobody_need_wait(void)
 
 static void G4_L17_shutdown_refused(void)
 {
-    begin(1);
+    begin_default(1);
     struct eddy_future *f = NULL;
     CHECK_INT(eddy_executor_shutdown(NULL, loop, 0, &f), -EINVAL);
     CHECK_INT(eddy_executor_shutdown(executor, NULL, 0, &f), -EINVAL);
@@ -330,7 +309,7 @@ static void check_default_name(const char *expected)
 
 static void L73_the_default_executor_may_be_replaced(void)
 {
-    begin(1);
+    begin_default(1);
     struct eddy_executor *other = NULL;
     struct task a = TASK(.gate = &gate);
     check_default_name("mine-0");
@@ -351,7 +330,7 @@ static void L73_the_default_executor_may_be_replaced(void)
 
 static void L15_close_lets_the_default_executor_end_without_waiting(void)
 {
-    begin(1);
+    begin_default(1);
     struct eddy_loop *other = NULL;
     struct task a = TASK(.gate = &gate);
     REQUIRE(test_loop_new(&other) == 0);
@@ -366,7 +345,7 @@ static void L15_close_lets_the_default_executor_end_without_waiting(void)
 
 static void L15_G10_an_executor_that_was_set_goes_on_for_its_owner(void)
 {
-    begin(1);
+    begin_default(1);
     struct eddy_loop *other = NULL;
     struct task a = TASK(.name = "a"), b = TASK(.name = "b");
     start(&a);
@@ -382,7 +361,7 @@ static void L15_G10_an_executor_that_was_set_goes_on_for_its_owner(void)
 
 static void L15_L77_close_while_shutdown_waits(void)
 {
-    begin(1);
+    begin_default(1);
     struct task a = TASK(.gate = &gate);
     start(&a);
     wait_for(&gate.inside, 1);
@@ -399,7 +378,7 @@ static void L15_L77_close_while_shutdown_waits(void)
 static void L15_L77_close_when_the_threads_have_ended_unheard(void)
 {
     for (int i = 0; i < 50; i++) {
-        begin(1);
+        begin_default(1);
         struct task a = TASK(.gate = NULL);
         start(&a);
         struct eddy_future *f = shut_down(EDDY_FOREVER);

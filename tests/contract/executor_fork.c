@@ -1,31 +1,20 @@
 /* Executors and fork: a child has none of the threads, and must not wait for them. */
 /* backends: select poll epoll io_uring */
 /* labels: threads */
-#include "tests/contract/executor.h"
+#include "tests/contract/executor_case.h"
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct test_trace trace;
-static struct eddy_loop *loop;
-static struct eddy_executor *executor;
-static struct gate gate;
 static struct task running, waiting, finished;
 static struct item called;
 static struct eddy_future *future;
-static long live_before;
 
 /* One thread at the gate, one job and one call behind it, and one post that the loop has not
  * taken. */
-static void begin(void)
+static void begin_work(void)
 {
-    live_before = test_live_allocations();
-    trace_clear(&trace);
-    loop = NULL;
-    executor = NULL;
+    begin(1);
     future = NULL;
-    gate_init(&gate);
-    REQUIRE(test_loop_new(&loop) == 0);
-    REQUIRE(eddy_executor_new(EDDY_EXECUTOR(.max_threads = 1), &executor) == 0);
     finished = TASK(.trace = &trace, .name = "finished");
     running = TASK(.trace = &trace, .name = "running", .gate = &gate);
     waiting = TASK(.trace = &trace, .name = "waiting");
@@ -48,9 +37,7 @@ static void let_go(void)
 {
     eddy_future_unref(future);
     CHECK_INT(called.destroyed, 1);
-    eddy_executor_unref(executor);
-    test_loop_free(loop);
-    wait_for_allocations(live_before);
+    end();
 }
 
 /* The thread sanitizer can have no threads in a child of a process that had some; the address
@@ -85,7 +72,7 @@ static void go_on(void *user)
 
 static void L72_L73_a_child_gets_threads_of_its_own_and_loses_what_was_under_way(void)
 {
-    begin();
+    begin_work();
     in_child_with_threads(go_on, NULL, false);
     check_parent_goes_on();
     let_go();
@@ -106,7 +93,7 @@ static void just_close(void *user)
 
 static void L72_L75_a_child_may_close_the_loop_at_once(void)
 {
-    begin();
+    begin_work();
     test_in_child(just_close, NULL);
     check_parent_goes_on();
     let_go();
@@ -123,7 +110,7 @@ static void wait_for_the_end(void *user)
 
 static void L72_L77_a_child_does_not_wait_for_the_parents_threads(void)
 {
-    begin();
+    begin_work();
     struct eddy_future *f = NULL;
     REQUIRE(eddy_executor_shutdown(executor, loop, EDDY_FOREVER, &f) == 0);
     test_in_child(wait_for_the_end, f);
@@ -149,7 +136,7 @@ static void use_executor_alone(void *user)
 
 static void L72_L73_a_childs_own_loop_may_use_the_executor(void)
 {
-    begin();
+    begin_work();
     in_child_with_threads(use_executor_alone, NULL, false);
     check_parent_goes_on();
     let_go();

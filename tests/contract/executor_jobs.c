@@ -1,34 +1,8 @@
 /* Jobs, the nodes below calls in an executor: who has them when, and what the loop's end does. */
 /* backends: select poll epoll io_uring */
 /* labels: threads */
-#include "tests/contract/executor.h"
+#include "tests/contract/executor_case.h"
 #include <stdlib.h>
-
-static struct test_trace trace;
-static struct eddy_loop *loop;
-static struct eddy_executor *executor;
-static struct gate gate;
-static long live_before;
-
-static void begin(unsigned max_threads)
-{
-    live_before = test_live_allocations();
-    trace_clear(&trace);
-    loop = NULL;
-    executor = NULL;
-    gate_init(&gate);
-    REQUIRE(test_loop_new(&loop) == 0);
-    REQUIRE(eddy_executor_new(EDDY_EXECUTOR(.max_threads = max_threads), &executor) == 0);
-}
-
-static void end(void)
-{
-    eddy_executor_unref(executor);
-    if (loop)
-        test_loop_free(loop);
-    wait_for_allocations(live_before);
-    sem_destroy(&gate.open);
-}
 
 static void start(struct task *t)
 {

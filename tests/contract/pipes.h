@@ -14,21 +14,6 @@
 typedef int pipes_call(struct eddy_loop *loop, struct eddy_protocol *p,
                        const struct eddy_pipe_opts *opts, struct eddy_future **ret);
 
-static void pipes_done(struct eddy_done *d, struct eddy_future *f)
-{
-    struct actor *a = EDDY_CONTAINER_OF(d, struct actor, done_node);
-    a->done = true;
-    a->status = eddy_future_result(f, NULL);
-    if (a->status == 0)
-        test_trace(&a->trace, "RET");
-    else
-        test_trace(&a->trace, "RET(%s)", test_code(a->status));
-    a->future = NULL;
-    eddy_future_unref(f);
-    if (a->on_done)
-        a->on_done(a);
-}
-
 /* The call for an actor, with a future that traces RET if that is asked for. */
 static inline int pipes_connect_opts(struct actor *a, pipes_call *call,
                                      const struct eddy_pipe_opts *opts, bool future)
@@ -39,15 +24,7 @@ static inline int pipes_connect_opts(struct actor *a, pipes_call *call,
     int err = call(s->loop, &a->own.base, opts, future ? &a->future : NULL);
     if (err < 0)
         return err;
-    a->done_node.fn = pipes_done;
-    if (future)
-        CHECK_INT(eddy_future_add_done_callback(a->future, &a->done_node), 0);
-    a->done = !future;
-    a->p = a->last = &a->own.base;
-    a->attachments++;
-    a->state = ACTOR_CONNECTING;
-    a->paused = false;
-    a->code = 0;
+    actor_begin(a, future);
     return 0;
 }
 

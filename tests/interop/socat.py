@@ -7,13 +7,12 @@
 import hashlib
 import os
 import re
-import signal
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples"))
 from lib.programs import check, main
-from support.others import need, start, wait_error
+from support.others import need, ours, start, stop, wait_error
 
 need("socat")
 
@@ -30,17 +29,6 @@ def serve(examples, address, **more):
 
 def connect(examples, port, *options, **more):
     return start(examples, *SOCAT, *options, "-", f"TCP:127.0.0.1:{port}", **more)
-
-
-def ours(examples, name, *args):
-    server = examples.start(name, "--port", 0, *args)
-    return server, server.listening()[1]
-
-
-def stop(*servers):
-    for server in servers:
-        server.signal(signal.SIGTERM)
-        server.finish()
 
 
 def client_of_echo_server(examples):

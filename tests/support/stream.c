@@ -322,6 +322,15 @@ static void creation_done(struct eddy_done *d, struct eddy_future *f)
         a->on_done(a);
 }
 
+void actor_begin(struct actor *a, bool future)
+{
+    a->done = !future;
+    a->done_node.fn = creation_done;
+    if (future)
+        CHECK_INT(eddy_future_add_done_callback(a->future, &a->done_node), 0);
+    begin_attachment(a, &a->own.base);
+}
+
 int actor_connect(struct actor *a)
 {
     struct stage *s = a->stage;
@@ -333,10 +342,7 @@ int actor_connect(struct actor *a)
     int err = stage_create_connection(s, &a->own.base, &opts, &a->future);
     if (err < 0)
         return err;
-    a->done_node.fn = creation_done;
-    CHECK_INT(eddy_future_add_done_callback(a->future, &a->done_node), 0);
-    a->done = false;
-    begin_attachment(a, &a->own.base);
+    actor_begin(a, true);
     return 0;
 }
 

@@ -113,6 +113,9 @@ void actor_init(struct actor *a, struct stage *s);
 /* create_connection to s->port with s->connection_opts, and a future that traces RET; over a unix
  * socket create_unix_connection. */
 int actor_connect(struct actor *a);
+/* After any other call that took its own protocol: what comes of it is recorded as after
+ * actor_connect; future: it has given a->future. */
+void actor_begin(struct actor *a, bool future);
 /* `to` takes the place of `from` by set_protocol; the code of that. */
 int actor_switch(struct actor *from, struct actor *to, const struct eddy_protocol_class *cls);
 void actor_detach(struct actor *a);

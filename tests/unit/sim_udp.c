@@ -1,33 +1,8 @@
 /* The simulated network's datagrams, by its system calls alone. */
-#include "tests/support/test.h"
-#include <eddy/sim.h>
+#include "tests/unit/sim.h"
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-static struct eddy_sim *sim;
-static struct eddy_sys *sys;
-
-static void begin(const struct eddy_sim_opts *opts)
-{
-    REQUIRE(eddy_sim_new(opts, &sim) == 0);
-    sys = eddy_sim_sys(sim);
-}
-
-static void end(void)
-{
-    CHECK_INT(eddy_sim_violations(sim, NULL), 0);
-    eddy_sim_free(sim);
-}
-
-static struct eddy_addr addr(const char *host, int port)
-{
-    struct eddy_addr a;
-
-    CHECK_INT(eddy_addr_parse(host, port, &a), 0);
-    return a;
-}
 
 static struct eddy_addr name_of(int fd)
 {

@@ -87,6 +87,18 @@ def start(examples, *command, stdin=None, talker=False):
     return program
 
 
+def ours(examples, name, *args):
+    """Starts a TCP server of ours; it and its port."""
+    server = examples.start(name, "--port", 0, *args)
+    return server, server.listening()[1]
+
+
+def stop(*servers):
+    for server in servers:
+        server.signal(signal.SIGTERM)
+        server.finish()
+
+
 def wait_until(program, condition, what):
     """What the condition gives when it is true of what a program has written."""
     limit = time.monotonic() + PATIENCE
