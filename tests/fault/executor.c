@@ -1,30 +1,7 @@
 /* Executors without memory and without threads: contract G3, G5, L73. */
 /* backends: select poll epoll io_uring */
 /* labels: threads */
-#include "tests/contract/executor.h"
-
-static struct eddy_loop *loop;
-static struct eddy_executor *executor;
-static struct gate gate;
-static long live_before;
-
-static void begin(void)
-{
-    live_before = test_live_allocations();
-    loop = NULL;
-    executor = NULL;
-    gate_init(&gate);
-    REQUIRE(test_loop_new(&loop) == 0);
-    REQUIRE(eddy_executor_new(EDDY_EXECUTOR(.max_threads = 2), &executor) == 0);
-}
-
-static void end(void)
-{
-    eddy_executor_unref(executor);
-    test_loop_free(loop);
-    wait_for_allocations(live_before);
-    sem_destroy(&gate.open);
-}
+#include "tests/contract/executor_case.h"
 
 /* ---- memory ---- */
 
@@ -70,7 +47,7 @@ static bool call_with_failure(struct eddy_executor *x, long n, bool with_future)
 
 static void G3_G5_L73_each_allocation_of_a_call_fails_once(void)
 {
-    begin();
+    begin(2);
     long n = 1;
     while (call_with_failure(NULL, n, true) && n < 20) /* the last one makes the executor */
         n++;
@@ -109,14 +86,14 @@ static bool shut_down_with_failure(long n)
 
 static void G3_L77_a_shutdown_that_fails_has_shut_nothing(void)
 {
-    begin();
+    begin(2);
     REQUIRE(eddy_loop_set_default_executor(loop, executor) == 0);
     long n = 1;
     while (shut_down_with_failure(n) && n < 20)
         n++;
     CHECK_INT(n, 3);
     end();
-    begin();
+    begin(2);
     CHECK(shut_down_with_failure(1)); /* of an executor that was not made yet */
     end();
 }
@@ -142,7 +119,7 @@ static void allow_threads(bool allowed)
 
 static void G3_L73_without_any_thread_the_call_is_refused(void)
 {
-    begin();
+    begin(2);
     struct item item = {0};
     struct eddy_future *f = NULL;
     struct task t = TASK(.gate = NULL);
@@ -163,7 +140,7 @@ static void G3_L73_without_any_thread_the_call_is_refused(void)
 
 static void L73_one_thread_does_the_work_of_those_that_could_not_be_started(void)
 {
-    begin();
+    begin(2);
     struct task a = TASK(.gate = &gate), b = TASK(.gate = &gate);
     CHECK_INT(eddy_loop_start_job(loop, executor, &a.job), 0);
     wait_for(&gate.inside, 1);
