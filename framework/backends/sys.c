@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -249,13 +250,15 @@ static ssize_t sys_read(struct eddy_sys *sys, eddy_fd fd, void *buf, size_t len)
 static ssize_t write_quietly(eddy_fd fd, const struct iovec *iov, int n)
 {
     static atomic_bool unknown;
+    struct stat st;
     ssize_t done;
 
     if (!unknown) {
         done = pwritev2(fd, iov, n, -1, RWF_NOSIGNAL);
         if (done >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
             return done;
-        unknown = true;
+        /* Some devices know no flags at all; of pipes it can only be the kernel that does not. */
+        unknown = errno == ENOSYS || (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode));
     }
     return writev(fd, iov, n);
 }

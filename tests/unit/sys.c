@@ -415,6 +415,29 @@ static void lack_of_descriptors_is_told(void)
     test_in_child(without_descriptors, NULL);
 }
 
+/* Where the kernel can write without SIGPIPE. */
+static void write_to_device_and_pipe(void *user)
+{
+    const struct iovec one = {(char[]){"x"}, 1};
+    int fds[2], full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    (void)user;
+    signal(SIGPIPE, SIG_DFL);
+    REQUIRE(pipe2(fds, O_CLOEXEC) == 0);
+    close(fds[0]);
+    if (pwritev2(fds[1], &one, 1, -1, 0x100 /* RWF_NOSIGNAL */) < 0 && errno == EPIPE) {
+        CHECK_INT(SYS(writev, full, &one, 1), -ENOSPC);
+        CHECK_INT(SYS(writev, fds[1], &one, 1), -EPIPE); /* and we live */
+    }
+    close(fds[1]);
+    close(full);
+}
+
+static void G26_a_device_without_flags_does_not_take_the_protection_from_pipes(void)
+{
+    test_in_child(write_to_device_and_pipe, NULL);
+}
+
 const struct test_case test_cases[] = {
     TEST(class_is_complete),
     TEST(G28_sockets_are_born_with_their_flags),
@@ -430,6 +453,7 @@ const struct test_case test_cases[] = {
     TEST(clock_is_monotonic_and_moves),
     TEST(L32_full_waker_counts_as_kicked),
     TEST(kick_keeps_errno),
+    TEST(G26_a_device_without_flags_does_not_take_the_protection_from_pipes),
     TEST(waker_without_eventfd_is_a_pipe),
     TEST(lack_of_descriptors_is_told),
     TEST_END,
