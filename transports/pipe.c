@@ -12,6 +12,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 
 /* The bytes of a read that the selector had nothing to do with. */
 #define UNPOLLED_READ 4096
@@ -21,7 +25,8 @@ struct pipe {
     struct eddy_handle reader; /* reads what cannot be waited for */
     bool watched;              /* a write pipe that can tell that its reader is gone */
     bool device;
-    bool unpolled; /* always ready, and no selector's: /dev/null */
+    bool unpolled;                             /* always ready, and no selector's: /dev/null */
+    const struct eddy_transport_class *socket; /* that it is, where it only writes to one */
     char nowhere[64];
 };
 
@@ -90,6 +95,12 @@ static void pipe_cancel(struct eddy_transport *t)
 static int pipe_sockname(const struct eddy_transport *t, struct eddy_addr *ret)
 {
     return is_own(t) ? EDDY_ENOT_SUPPORTED : eddy_fdstream_sockname(t, ret);
+}
+
+/* To close over what the peer has sent would destroy what we have (contract T5). */
+static bool socket_unsettled(struct eddy_transport *t)
+{
+    return ((struct pipe *)t)->socket->unsettled(t);
 }
 
 /* Who only writes needs no way to receive. */
@@ -240,6 +251,16 @@ static const struct eddy_transport_class write_pipe = {
     .check_protocol = check_writer,
 };
 
+static const struct eddy_transport_class write_socket = {
+    .name = "write pipe",
+    COMMON_SLOTS,
+    WRITING_SLOTS,
+    .shutdown = eddy_fdstream_shutdown,
+    .unsettled = socket_unsettled,
+    .can_write_eof = true,
+    .check_protocol = check_writer,
+};
+
 static const struct eddy_transport_class terminal = {
     .name = "terminal",
     COMMON_SLOTS,
@@ -308,15 +329,20 @@ static int examine(struct eddy_loop *loop, enum pipe_way way, eddy_fd fd, struct
     return *ret_why ? -EINVAL : 0;
 }
 
+static const struct eddy_transport_class *socket_class(const struct nature *n)
+{
+    return n->peer.u.sa.sa_family == AF_UNIX ? &eddy_unix_transport : &eddy_tcp_transport;
+}
+
 /* Both ways, a socket is what it always is. */
 static struct opened *new_socket(struct eddy_loop *loop, const struct nature *n,
                                  struct eddy_limits *limits, const char *site)
 {
-    bool is_unix = n->peer.u.sa.sa_family == AF_UNIX;
+    const struct eddy_transport_class *cls = socket_class(n);
 
-    return eddy_opened_new(sizeof(struct pipe), loop,
-                           is_unix ? &eddy_unix_transport : &eddy_tcp_transport,
-                           is_unix ? &eddy_unix_io : &eddy_fdstream_io, limits, site);
+    return eddy_opened_new(sizeof(struct pipe), loop, cls,
+                           cls == &eddy_unix_transport ? &eddy_unix_io : &eddy_fdstream_io, limits,
+                           site);
 }
 
 static struct opened *new_pipe(struct eddy_loop *loop, enum pipe_way way, const struct nature *n,
@@ -331,8 +357,12 @@ static struct opened *new_pipe(struct eddy_loop *loop, enum pipe_way way, const 
     struct pipe *p = (struct pipe *)s;
     if (!s)
         return NULL;
-    if (!is_socket)
+    if (!is_socket) {
         s->t.io.flags |= EDDY_IO_OWN_CALLS;
+    } else if (way == PIPE_WRITE) {
+        s->t.cls = &write_socket;
+        p->socket = socket_class(n);
+    }
     p->reader.fn = read_unpolled;
     p->device = n->type == S_IFCHR;
     /* What a FIFO has to read that is open for that as well is not for us. */
@@ -401,18 +431,21 @@ static int check(const struct way *w, struct eddy_loop *loop, struct eddy_protoc
 }
 
 /* Whoever has inherited the same open file would find it non-blocking too: a shell its terminal. So
- * ours becomes another open file, which can be had of terminals and pipes. If not, we go on with
- * the old one. (libuv does so with terminals.) */
+ * ours becomes another open file, which can be had of terminals and of pipes without a name. If
+ * not, we go on with the old one. (libuv does so with terminals.) */
 static void open_anew(eddy_fd fd, const struct nature *n)
 {
 #ifdef __linux__
+    struct statfs fs;
     char path[32];
     int number;
 
     if ((n->flags & O_NONBLOCK) || n->type == S_IFSOCK)
         return;
-    /* A master opened again is the master of another terminal. */
-    if (n->type == S_IFCHR && (!isatty(fd) || ioctl(fd, TIOCGPTN, &number) == 0))
+    /* A master opened again is the master of another terminal; a FIFO opened again to be read
+     * without blocking does not hear of an end that has been. */
+    if (n->type == S_IFCHR ? !isatty(fd) || ioctl(fd, TIOCGPTN, &number) == 0
+                           : fstatfs(fd, &fs) < 0 || fs.f_type != PIPEFS_MAGIC)
         return;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int own = open(path, n->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

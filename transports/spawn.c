@@ -43,6 +43,8 @@ extern int clone_unnoticed(int (*fn)(void *user), void *stack_end, int flags, vo
 #endif
 #endif
 
+#define WAIT_PIDFD ((idtype_t)3) /* P_PIDFD; missing in older headers */
+
 #define SHELL "/bin/sh"
 #define DEFAULT_PATH "/bin:/usr/bin" /* as Python's */
 #define EXIT_FAILED 127
@@ -473,13 +475,38 @@ static pid_t make_child_undisturbed(struct plan *p, int *ret_pidfd)
     return pid;
 }
 
-/* The child has ended, or is about to. */
+static int wait_for_end(idtype_t type, int id, siginfo_t *ret)
+{
+    int rc;
+
+    do
+        rc = waitid(type, (id_t)id, ret, WEXITED);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+static void kill_at_once(pid_t pid, eddy_fd pidfd)
+{
+#ifdef SYS_pidfd_send_signal
+    if (pidfd >= 0 && (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0 ||
+                       (errno != ENOSYS && errno != EPERM)))
+        return;
+#endif
+    (void)pidfd;
+    kill(pid, SIGKILL);
+}
+
+/* The child has ended, or is about to. By its pidfd neither this nor the signal can meet another
+ * process, should somebody have waited for all children. */
 static void forget(pid_t pid, eddy_fd pidfd)
 {
-    int status;
+    siginfo_t info;
+    int rc = -1;
 
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+    if (pidfd >= 0)
+        rc = wait_for_end(WAIT_PIDFD, pidfd, &info);
+    if (rc < 0 && (pidfd < 0 || errno == EINVAL)) /* kernels before 5.4 */
+        wait_for_end(P_PID, pid, &info);
     if (pidfd >= 0)
         close(pidfd);
 }
@@ -514,6 +541,6 @@ int eddy_spawn(const struct spawn *s, pid_t *ret_pid, eddy_fd *ret_pidfd, const 
 
 void eddy_spawn_undo(pid_t pid, eddy_fd pidfd)
 {
-    kill(pid, SIGKILL);
+    kill_at_once(pid, pidfd);
     forget(pid, pidfd);
 }

@@ -39,8 +39,8 @@ struct spawn {
 
 /* Returns when the program runs: 0 and its process; *ret_pidfd is close-on-exec, the caller's, or
  * -1 where the system gives none. Else -errno, and *ret_step, a static word, says what failed:
- * "memory", "fork", "signals", "pass_fds", "stdio", "close_fds", "setsid", "setpgid", "terminal",
- * "umask", "chdir", "setgroups", "setgid", "setuid" or "exec"; then nothing is left, no zombie
+ * "memory", "fork", "setsid", "setpgid", "chdir", "pass_fds", "stdio", "terminal", "setgroups",
+ * "setgid", "setuid" or "exec"; then nothing is left, no zombie
  * either. -EINVAL with "arguments": no program, no argv[0], or a negative stdio. Descriptors that
  * are inherited as they are (stdio[i] == i) may be closed: they are closed in the child too.
  *

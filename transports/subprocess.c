@@ -10,12 +10,6 @@
 #include "transports/pipe.h"
 #include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
-
-/* How long the loop's close waits for a child that was killed. */
-#define KILLED_TRIES 1000
-#define KILLED_PAUSE EDDY_MSEC(1)
 
 /* ---- calls into the protocol ---- */
 
@@ -206,18 +200,12 @@ static void abort_pipes(struct subprocess *s)
 
 /* ---- the child ---- */
 
-static void free_reaper(struct reaper *r)
-{
-    eddy_link_remove(&r->resource.link);
-    eddy_free(r);
-}
-
 static void child_ended(struct eddy_child *child, int returncode)
 {
     struct reaper *r = EDDY_CONTAINER_OF(child, struct reaper, child);
     struct subprocess *s = r->process;
 
-    free_reaper(r);
+    eddy_free(r);
     if (!s)
         return;
     s->reaper = NULL;
@@ -228,38 +216,18 @@ static void child_ended(struct eddy_child *child, int returncode)
 
 static void kill_child(struct subprocess *s)
 {
-    struct reaper *r = s->reaper;
-
-    if (r && eddy_child_kill(&r->child, SIGKILL) == 0)
-        r->killed = true;
+    if (s->reaper)
+        eddy_child_kill(&s->reaper->child, SIGKILL);
 }
 
-/* It should be quick; but there is a state in which a process dies only when its disk has answered.
- */
-static void wait_for_killed(pid_t pid)
+/* The loop closes, and has taken the child out. */
+static void child_dropped(struct eddy_child *child)
 {
-    struct timespec pause = {.tv_nsec = KILLED_PAUSE};
-
-    for (int i = 0; i < KILLED_TRIES; i++) {
-        pid_t got = waitpid(pid, NULL, WNOHANG);
-
-        if (got != 0 && !(got < 0 && errno == EINTR))
-            return;
-        nanosleep(&pause, NULL);
-    }
-}
-
-/* The loop has taken the child out already, has asked once whether it has ended, and has logged
- * that. */
-static void loop_closing(struct eddy_resource *resource)
-{
-    struct reaper *r = EDDY_CONTAINER_OF(resource, struct reaper, resource);
+    struct reaper *r = EDDY_CONTAINER_OF(child, struct reaper, child);
 
     if (r->process)
         r->process->reaper = NULL;
-    if (r->killed)
-        wait_for_killed(r->pid);
-    free_reaper(r);
+    eddy_free(r);
 }
 
 int eddy_process_add_child(struct subprocess *s, pid_t pid, eddy_fd pidfd)
@@ -270,15 +238,13 @@ int eddy_process_add_child(struct subprocess *s, pid_t pid, eddy_fd pidfd)
     if (!r)
         return -ENOMEM;
     r->child.fn = child_ended;
+    r->child.dropped_ = child_dropped;
     r->process = s;
-    r->pid = pid;
     int rc = eddy_child_add_pidfd(loop, &r->child, pid, pidfd);
     if (rc < 0) {
         eddy_free(r);
         return rc;
     }
-    r->resource.loop_closing = loop_closing;
-    eddy_list_append(&loop->resources, &r->resource.link);
     s->reaper = r;
     s->pid = pid;
     return 0;
@@ -305,7 +271,7 @@ static void close_pipe(struct subprocess *s, struct child_pipe *c)
 }
 
 /* Contract U23. Killed first, as the end of its input would have it exit by itself. */
-static bool wind_up(struct eddy_transport *t)
+static void wind_up(struct eddy_transport *t)
 {
     struct subprocess *s = (struct subprocess *)t;
 
@@ -318,7 +284,6 @@ static bool wind_up(struct eddy_transport *t)
         if (s->pipes[i].made)
             close_pipe(s, &s->pipes[i]);
     }
-    return true;
 }
 
 static void cancel(struct eddy_transport *t)

@@ -24,10 +24,7 @@ struct child_pipe {
 /* Waits for the child; it may outlive the transport. */
 struct reaper {
     struct eddy_child child;
-    struct eddy_resource resource;
     struct subprocess *process; /* NULL: it is gone */
-    pid_t pid;
-    bool killed; /* by us: it will end soon */
 };
 
 struct subprocess {

@@ -174,7 +174,7 @@ static int take_parent_end(struct subprocess *s, int stream, eddy_fd fd)
         rc = eddy_process_add_pipe(s, stream, fd);
     if (rc < 0)
         close(fd);
-    return rc;
+    return rc == -EINVAL ? -EMFILE : rc; /* ours is as it should be: select cannot hold it */
 }
 
 static int make_pipe(struct subprocess *s, struct streams *c, int stream)

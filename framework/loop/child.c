@@ -10,9 +10,14 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_SIGNUM 64
+
+/* How long the loop's close waits for a child that was killed. */
+#define KILLED_TRIES 1000
+#define KILLED_PAUSE EDDY_MSEC(1)
 
 /* loop->child_watcher */
 enum {
@@ -26,7 +31,8 @@ enum {
 /* c->flags_ */
 enum {
     BY_SIGNAL = 1 << 0,
-    LOST = 1 << 1, /* somebody else has reaped it, or will: to be reported as unknown */
+    LOST = 1 << 1,   /* somebody else has reaped it, or will: to be reported as unknown */
+    KILLED = 1 << 2, /* by us: it will end soon */
 };
 
 /* ---- system calls ---- */
@@ -413,12 +419,25 @@ int eddy_child_kill(struct eddy_child *c, int signum)
     if (!c->loop_ || !is_ours(c))
         return 0;
     int rc = c->pidfd_ >= 0 ? kill_pidfd(c->pidfd_, signum) : kill_by_number(c->pid_, signum);
+    if (rc == 0 && signum == SIGKILL)
+        c->flags_ |= KILLED;
     return rc == -ESRCH ? 0 : rc;
 }
 
 /* ---- the loop's ends ---- */
 
-/* Zombies are reaped, as nobody else will. */
+/* Zombies are reaped, as nobody else will. One that was killed is waited for: it should be quick,
+ * but there is a state in which a process dies only when its disk has answered. */
+static void reap_at_last(struct eddy_child *c)
+{
+    struct timespec pause = {.tv_nsec = KILLED_PAUSE};
+    int tries = c->flags_ & KILLED ? KILLED_TRIES : 0;
+    siginfo_t info;
+
+    while (reap(c, &info) == 0 && tries-- > 0)
+        nanosleep(&pause, NULL);
+}
+
 void eddy_loop_close_children(struct eddy_loop *loop)
 {
     unsigned dropped = 0;
@@ -427,13 +446,14 @@ void eddy_loop_close_children(struct eddy_loop *loop)
     eddy_list_splice(&loop->children, &loop->children_due);
     while ((l = eddy_list_pop(&loop->children)) != NULL) {
         struct eddy_child *c = EDDY_CONTAINER_OF(l, struct eddy_child, link_);
-        siginfo_t info;
 
         if (is_ours(c)) {
-            reap(c, &info);
+            reap_at_last(c);
             dropped++;
         }
         unlink_node(c);
+        if (c->dropped_)
+            c->dropped_(c);
     }
     if (dropped > 0)
         eddy_loop_log(loop, EDDY_LOG_WARNING, "child",

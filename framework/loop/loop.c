@@ -430,7 +430,6 @@ static void unlink_nodes(struct eddy_loop *loop, struct eddy_link *posts)
             eddy_future_drop_callback(h);
     }
     eddy_heap_clear(&loop->timers);
-    eddy_loop_close_children(loop);
     eddy_loop_close_watches(loop);
     eddy_loop_close_signals(loop);
 }
@@ -456,6 +455,7 @@ static void end_what_is_open(struct eddy_loop *loop)
         r->loop_closing(r);
     }
     eddy_loop_close_jobs(loop);
+    eddy_loop_close_children(loop); /* before their transports, whose end would kill them */
     eddy_transports_loop_closing(loop, &loop->transports);
     while (eddy_transports_run_deferred(loop) || loop->open_ios > 0) {
         if (!drain(loop))

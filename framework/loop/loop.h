@@ -221,7 +221,8 @@ int eddy_loop_children_work(struct eddy_loop *loop);
  * was of another one, and is told so. The pidfd (-1: none) is the node's; on failure it is still
  * the caller's, and so is the child. */
 int eddy_child_add_pidfd(struct eddy_loop *loop, struct eddy_child *c, pid_t pid, eddy_fd pidfd);
-/* Nodes are unlinked, with a warning for those that have not been reported. */
+/* Nodes are unlinked, with a warning for those that have not been reported; c->dropped_, unless
+ * NULL, tells whoever owns one. */
 void eddy_loop_close_children(struct eddy_loop *loop);
 /* In a forked child, whose brothers they are: all are reported as EDDY_CHILD_UNKNOWN. */
 void eddy_loop_forked_children(struct eddy_loop *loop);

@@ -148,8 +148,10 @@ void eddy_transport_abort(struct eddy_transport *t, const struct eddy_error *why
 
 void transport_drained(struct eddy_transport *t)
 {
-    if (t->cls->wind_up && t->cls->wind_up(t))
+    if (t->cls->wind_up) {
+        t->cls->wind_up(t);
         return;
+    }
     if ((t->flags & T_EOF_IN) || t->limits->linger == EDDY_OFF || !t->cls->unsettled ||
         !t->cls->unsettled(t)) {
         transport_lose(t, 0, "close", NULL);

@@ -477,7 +477,7 @@ int eddy_transport_write_eof(struct eddy_transport *t)
         return EDDY_ENOT_SUPPORTED;
     if (t->state >= EDDY_TRANSPORT_CLOSING || (t->flags & T_EOF_WANTED))
         return 0;
-    if (!t->cls->shutdown) {
+    if (!t->cls->read_start) { /* contract T44 */
         eddy_transport_close(t);
         return 0;
     }

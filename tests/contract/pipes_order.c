@@ -397,6 +397,66 @@ static void T42_a_socket_as_a_read_pipe(void)
     stage_close(&s);
 }
 
+/* Opened anew to be read without blocking, a FIFO would not hear of an end that has been. */
+static void T42_a_named_fifo_whose_writer_has_gone_before(void)
+{
+    struct stage s;
+    char folder[] = "/tmp/eddy-XXXXXX", path[64];
+    stage_init(&s);
+    pipes_begin(&s);
+    REQUIRE(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    REQUIRE(mkfifo(path, 0600) == 0);
+    int both = open(path, O_RDWR | O_CLOEXEC);
+    int reading = open(path, O_RDONLY | O_CLOEXEC);
+    REQUIRE(both >= 0 && reading >= 0);
+    pipes_put(both, "last", 4);
+    close(both);
+    REQUIRE(pipes_connect(&s.peer, eddy_connect_read_pipe, reading) == 0);
+    UNTIL(&s, s.peer.count[ON_LOST] == 1);
+    CHECK_TRACE(s.peer.trace, "CM RET DR(4) ER CL(0)");
+    unlink(path);
+    rmdir(folder);
+    stage_close(&s);
+}
+
+/* What is written to a socket survives that its peer has sent something, which nobody reads. */
+static void T5_close_over_what_a_tcp_peer_has_sent(void)
+{
+    static char big[100000];
+    struct stage s;
+    size_t got = 0;
+    ssize_t n;
+    stage_init(&s);
+    pipes_begin(&s);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    int small = 4096;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+    REQUIRE(bind(listener, (struct sockaddr *)&a, len) == 0 && listen(listener, 1) == 0);
+    REQUIRE(getsockname(listener, (struct sockaddr *)&a, &len) == 0);
+    REQUIRE(connect(ours, (struct sockaddr *)&a, len) == 0);
+    int theirs = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    close(listener);
+    REQUIRE(theirs >= 0);
+    REQUIRE(pipes_connect(&s.client, eddy_connect_write_pipe, ours) == 0);
+    UNTIL(&s, s.client.done);
+    CHECK_INT(eddy_transport_write(s.client.t, big, sizeof big), 0);
+    CHECK_INT(send(theirs, "unread", 6, 0), 6);
+    CHECK_INT(eddy_transport_write_eof(s.client.t), 0);
+    CHECK(eddy_transport_is_closing(s.client.t)); /* T44 */
+    UNTIL(&s, ((n = recv(theirs, big, sizeof big, 0)) > 0 ? got += (size_t)n : got,
+               n == 0 || (n < 0 && errno != EAGAIN)));
+    CHECK_INT(n, 0);
+    CHECK_INT(got, sizeof big);
+    close(theirs);
+    UNTIL(&s, s.client.count[ON_LOST] == 1);
+    CHECK_INT(s.client.code, 0);
+    stage_close(&s);
+}
+
 /* ---- what a one-way stream cannot do ---- */
 
 static void G24_calls_of_the_other_direction(void)
@@ -549,6 +609,8 @@ const struct test_case test_cases[] = {
     CASE(T43_the_same_for_a_buffered_protocol),
     CASE(T43_a_sockets_reader_leaves_while_bytes_wait),
     CASE(T42_a_socket_as_a_read_pipe),
+    CASE(T42_a_named_fifo_whose_writer_has_gone_before),
+    CASE(T5_close_over_what_a_tcp_peer_has_sent),
     CASE(G24_calls_of_the_other_direction),
     CASE(T33_a_read_error_is_also_reported),
     CASE(T33_T46_eio_is_not),

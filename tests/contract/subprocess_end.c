@@ -541,20 +541,48 @@ static void U36_U37_a_child_that_was_killed_is_reaped_by_the_loops_close(void)
 
 static void close_while_starting(struct job *j)
 {
-    siginfo_t info;
-
-    CHECK_INT(job_start(j, EDDY_SUBPROCESS(.argv = CHILD("end", "exit", "0"))), 0);
+    CHECK_INT(job_start(j, EDDY_SUBPROCESS(.argv = CHILD("stop"), NO_PIPES)), 0);
     test_loop_free(j->loop);
     j->loop = NULL;
     CHECK_TRACE(j->trace, "CF(ELOOP_CLOSED)");
-    CHECK_INT(waitid(P_ALL, 0, &info, WEXITED), 0);
-    CHECK_INT(info.si_code, CLD_EXITED); /* as its input has ended */
+    CHECK_INT(waitpid(-1, NULL, WNOHANG), -1); /* nothing is left of it */
+    CHECK_INT(errno, ECHILD);
 }
 
-static void U37_closing_the_loop_while_a_child_is_started(void)
+static void U2_U6_closing_the_loop_while_a_child_is_started(void)
 {
     test_expect_log("the loop was closed with 1 children");
     with_own_loop("pidfd", close_while_starting);
+    with_own_loop("sigchld", close_while_starting);
+}
+
+static struct job *to_abort;
+
+static void abort_by_post(struct eddy_post *p, int status)
+{
+    (void)p;
+    CHECK_INT(status, EDDY_ELOOP_CLOSED);
+    eddy_transport_abort(to_abort->t, NULL);
+}
+
+static void close_with_post(struct job *j)
+{
+    struct eddy_post post = {.fn = abort_by_post};
+
+    start_ready(j, EDDY_SUBPROCESS(.argv = CHILD("out", "x", "stop")));
+    to_abort = j;
+    CHECK_INT(eddy_loop_call_soon_threadsafe(j->loop, &post), 0);
+    test_loop_free(j->loop);
+    j->loop = NULL;
+    CHECK_INT(j->code, 0);
+    CHECK(job_is_reaped(j->pid));
+}
+
+static void U36_U37_a_child_that_is_killed_while_the_loop_closes(void)
+{
+    test_expect_log("the loop was closed with 1 children");
+    with_own_loop("pidfd", close_with_post);
+    with_own_loop("sigchld", close_with_post);
 }
 
 JOB_CASE(U36_a_child_that_ends_while_the_loop_does_not_run)
@@ -611,7 +639,8 @@ const struct test_case test_cases[] = {
     TEST(R36_another_protocol_for_the_process),
     TEST(U37_closing_the_loop_closes_the_pipes_and_kills_nobody),
     TEST(U36_U37_a_child_that_was_killed_is_reaped_by_the_loops_close),
-    TEST(U37_closing_the_loop_while_a_child_is_started),
+    TEST(U2_U6_closing_the_loop_while_a_child_is_started),
+    TEST(U36_U37_a_child_that_is_killed_while_the_loop_closes),
     TEST(U36_a_child_that_ends_while_the_loop_does_not_run),
     TEST(P41_U20_a_child_that_somebody_else_has_reaped),
     TEST_END,

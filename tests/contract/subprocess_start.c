@@ -563,6 +563,22 @@ JOB_CASE(U4_G3_a_protocol_that_is_attached_is_refused)
     CHECK_INT(j->returncode, 0);
 }
 
+JOB_CASE(U2_descriptors_that_select_cannot_hold)
+{
+    static int many[FD_SETSIZE];
+    int n = 0;
+
+    if (strcmp(test_backend(), "select") == 0) {
+        while (n < FD_SETSIZE && (many[n] = dup(0)) >= 0 && many[n] < FD_SETSIZE)
+            n++;
+        CHECK_INT(job_start(j, EDDY_SUBPROCESS(.argv = CHILD("exit", "0"))), -EMFILE);
+        while (n >= 0)
+            close(many[n--]);
+    }
+    CHECK_INT(job_start(j, EDDY_SUBPROCESS(.argv = CHILD("exit", "0"))), 0);
+    job_finish(j);
+}
+
 const struct test_case test_cases[] = {
     TEST(U1_arguments_are_passed_unchanged),
     TEST(U1_a_program_is_looked_for_in_the_path),
@@ -576,6 +592,7 @@ const struct test_case test_cases[] = {
     TEST(U2_bad_pass_fds_with_a_pseudo_terminal),
     TEST(U2_G15_a_protocol_may_be_started_again_from_its_fini),
     TEST(U5_P43_no_child_watcher_no_child),
+    TEST(U2_descriptors_that_select_cannot_hold),
     TEST(U6_cancelling_creation_kills_and_reaps),
     TEST(U6_aborting_creation_kills_and_reaps),
     TEST(U6_G15_detaching_in_creation_kills_and_reaps),

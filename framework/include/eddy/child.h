@@ -34,7 +34,8 @@ struct eddy_child {
     eddy_fd pidfd_;
     uint32_t fork_generation_;
     uint32_t flags_;
-    void *reserved_[2];
+    void (*dropped_)(struct eddy_child *c);
+    void *reserved_;
 };
 
 /* Waits for the child `pid`, which the loop reaps from here on: nobody else may. One that has ended

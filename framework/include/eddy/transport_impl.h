@@ -94,10 +94,10 @@ struct eddy_transport_class {
     ssize_t (*sendv)(struct eddy_transport *t, const struct iovec *iov, int n);
     /* There is a queue: pull it by eddy_transport_output and eddy_transport_sent. */
     void (*send_start)(struct eddy_transport *t);
-    /* NULL, both: there is nothing to read. */
+    /* NULL, both: there is nothing to read, and write_eof closes. */
     void (*read_start)(struct eddy_transport *t);
     void (*read_stop)(struct eddy_transport *t);
-    /* End the sending side; the queue is empty. NULL: write_eof, if it can be called, closes. */
+    /* End the sending side; the queue is empty. NULL if it cannot be. */
     int (*shutdown)(struct eddy_transport *t);
     /* True if closing now could destroy bytes: something is unread, or sent and not acknowledged.
      * NULL: never. */
@@ -108,9 +108,9 @@ struct eddy_transport_class {
     void (*close)(struct eddy_transport *t);
     int (*sockname)(const struct eddy_transport *t, struct eddy_addr *ret);
 
-    /* Close was called, and all that was written is sent. True: the class has something left to do,
-     * and ends it later by eddy_transport_fail, with 0 if all is well. NULL: nothing. */
-    bool (*wind_up)(struct eddy_transport *t);
+    /* Close was called, and all that was written is sent: the class does what is left to do, and
+     * ends it by eddy_transport_fail, with 0 if all is well. NULL: nothing is left. */
+    void (*wind_up)(struct eddy_transport *t);
     /* Whether a protocol of this class can be attached: as eddy_protocol_class_check, which NULL
      * is.
      */

@@ -51,9 +51,9 @@ struct eddy_pipe_opts {
  * is a simulated one); closed after -ENOMEM and others.
  *
  * It is made non-blocking (T41), which other processes would notice that have inherited the same
- * open file: a shell its terminal. So a terminal or pipe that blocks is opened anew, under its old
- * number, where the system allows it (Linux; not if it belongs to another user); a socket, and what
- * cannot be opened anew, is left non-blocking for all.
+ * open file: a shell its terminal. So a terminal or unnamed pipe that blocks is opened anew, under
+ * its old number, where the system allows it (Linux; not if it belongs to another user); a socket,
+ * a named FIFO, and what cannot be opened anew is left non-blocking for all.
  *
  * Errors of reading other than -EIO are also reported by on_problem (T33). */
 EDDY_API int eddy_connect_read_pipe(struct eddy_loop *loop, struct eddy_protocol *p,
