@@ -640,7 +640,7 @@ static void may_not(void *user)
     struct spawn s = {.stdio = INHERIT, .program = "true", .argv = no_arguments, .set_uid = true};
     check_refused(&s, -EPERM, "setuid");
     s.set_gid = true;
-    s.gid = NOBODY;
+    s.gid = getgid() + 1;
     check_refused(&s, -EPERM, "setgid");
     s.set_groups = true;
     check_refused(&s, -EPERM, "setgroups");
