@@ -60,6 +60,8 @@ static void tell_failures(struct datagram *d, int error, int again, const struct
 
     if (again != error && !d->report_errors) /* else the error queue tells it */
         eddy_datagram_tell_error(d, error, &d->remote, inside);
+    if (d->o.t.state >= EDDY_TRANSPORT_LOST) /* aborted in it */
+        return;
     if (again < 0 && again != -EAGAIN)
         eddy_datagram_tell_error(d, again, &to, inside);
 }
@@ -67,10 +69,10 @@ static void tell_failures(struct datagram *d, int error, int again, const struct
 /* ---- what waits ---- */
 
 /* Tells the base, which may call the protocol or end the transport. */
-static void account(struct datagram *d)
+static void account(struct datagram *d, bool taken)
 {
     if (d->o.t.state < EDDY_TRANSPORT_LOST)
-        eddy_transport_waiting(&d->o.t, d->out.size);
+        eddy_transport_waiting(&d->o.t, d->out.size, taken);
 }
 
 static void drop_first(struct datagram *d, int n)
@@ -148,7 +150,7 @@ static void go_on(struct datagram *d)
         return;
     if (d->out.head)
         wait_for_room(d, gone == 0);
-    account(d);
+    account(d, true);
 }
 
 static void writable(struct eddy_io *io)
@@ -204,7 +206,7 @@ static int keep(struct datagram *d, const struct eddy_message *m)
         d->taken = now(d);
         wait_for_room(d, false);
     }
-    account(d);
+    account(d, false);
     return 0;
 }
 

@@ -126,6 +126,8 @@ static int find_ends(const struct eddy_datagram_opts *o, struct ends ret[MOST_EN
                : o->family && o->family != AF_INET && o->family != AF_INET6
                    ? refuse(o, -EINVAL, ".family is not one of datagrams")
                    : udp_ends(o, ret);
+    if (o->seqpacket && o->allow_broadcast)
+        return refuse(o, -EINVAL, ".allow_broadcast is not for connections");
     int rc = unix_ends(o, ret);
     return rc < 0 ? rc : 1;
 }
@@ -202,7 +204,7 @@ static void remove_stale(const struct eddy_addr *a)
     struct stat st;
     const char *path = a->u.un.sun_path;
 
-    if (a->len && a->u.sa.sa_family == AF_UNIX && *path && stat(path, &st) == 0 &&
+    if (a->len && a->u.sa.sa_family == AF_UNIX && *path && lstat(path, &st) == 0 &&
         S_ISSOCK(st.st_mode))
         unlink(path);
 }
@@ -314,7 +316,9 @@ static int attach(struct datagram *d, int fd, const struct eddy_datagram_opts *o
 #else
     (void)seqpacket;
 #endif
-    return rc < 0 ? rc : eddy_io_attach(&d->o.t.io, fd);
+    if (rc == 0)
+        rc = eddy_io_attach(&d->o.t.io, fd);
+    return rc == -EINVAL && !o->use_sock ? -EMFILE : rc; /* more than select can hold */
 }
 
 /* From the descriptor on: ours, closed on failure. */
@@ -348,6 +352,7 @@ static int open_endpoint(struct eddy_loop *loop, struct eddy_datagram_protocol *
 static int check(struct eddy_loop *loop, struct eddy_datagram_protocol *p,
                  const struct eddy_datagram_opts *o)
 {
+    struct eddy_attempt trial;
     int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
 
     if (rc < 0)
@@ -361,6 +366,11 @@ static int check(struct eddy_loop *loop, struct eddy_datagram_protocol *p,
         return refuse(o, EDDY_ELOOP_CLOSED, "the loop is closed");
     if (!loop->backend->cls->try_send_messages || !loop->sys->cls->recv_messages)
         return refuse(o, EDDY_ENOT_SUPPORTED, "the loop's backend knows no datagrams");
+    /* Tried before a path is taken from whom p serves already. */
+    rc = eddy_protocol_begin_attempt(&p->base, &trial);
+    if (rc < 0)
+        return refuse(o, rc, "the protocol is attached already, or not initialised");
+    eddy_protocol_end_attempt(&p->base);
     return 0;
 }
 
@@ -393,6 +403,9 @@ int eddy_create_datagram_endpoint(struct eddy_loop *loop, struct eddy_datagram_p
     else
         fd = o->use_sock ? o->sock : -1;
     bool seqpacket = o->seqpacket || type == SOCK_SEQPACKET;
+    if (rc >= 0 && e.remote.len &&
+        !o->allow_broadcast) /* "any" address is another, once connected */
+        loop->sys->cls->peername(loop->sys, fd, &e.remote);
     if (rc >= 0)
         rc = open_endpoint(loop, p, fd, o, &e, seqpacket, limits, ret);
     eddy_limits_unref(limits);

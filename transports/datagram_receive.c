@@ -153,11 +153,13 @@ static void rested(struct eddy_timer *timer)
     reading_starts(d);
 }
 
-static void receiving_failed(struct datagram *d, int error, const struct eddy_addr *addr)
+static void receiving_failed(struct datagram *d, int error, const struct eddy_addr *addr,
+                             bool queued)
 {
     struct eddy_loop *loop = d->o.t.io.loop;
 
-    if (++d->failures >= MOST_FAILURES) {
+    /* One of an earlier datagram has left the queue of errors, which ends. */
+    if (!queued && ++d->failures >= MOST_FAILURES) {
         d->failures = 0;
         d->resting = true;
         loop->backend->cls->read_stop(loop->backend, &d->o.t.io);
@@ -177,7 +179,7 @@ void eddy_datagram_came(struct eddy_io *io, const struct eddy_message *m, int er
         return;
     }
     if (error < 0) {
-        receiving_failed(d, error, m ? &m->addr : d->connected ? &d->remote : NULL);
+        receiving_failed(d, error, m ? &m->addr : d->connected ? &d->remote : NULL, m != NULL);
         return;
     }
     if (!m) { /* the peer of a connection of messages has ended it */

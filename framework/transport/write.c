@@ -434,19 +434,19 @@ void eddy_transport_sent(struct eddy_io *io, ssize_t n)
 
 /* ---- for classes with a queue of their own ---- */
 
-void eddy_transport_waiting(struct eddy_transport *t, size_t bytes)
+void eddy_transport_waiting(struct eddy_transport *t, size_t bytes, bool taken)
 {
     t->queued = bytes;
     if (bytes > 0) {
         t->flags |= T_BLOCKED;
         transport_arm_timer(t);
-        check_high(t);
     } else {
         t->flags &= (uint16_t)~T_BLOCKED;
     }
-    if (t->state >= EDDY_TRANSPORT_LOST)
-        return;
-    check_low(t);
+    if (taken)
+        check_low(t);
+    else
+        check_high(t);
     if (t->queued == 0 && t->state == EDDY_TRANSPORT_CLOSING)
         transport_drained(t);
 }

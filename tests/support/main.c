@@ -1,8 +1,18 @@
 /* The main of every test program: all cases, or those whose names contain the argument. */
 #include "tests/support/test.h"
 #include <CUnit/Basic.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Who starts us may ignore some (nohup, a shell's background), and children would go on to. */
+static void receive_signals(void)
+{
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE};
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        signal(signals[i], SIG_DFL);
+}
 
 static long live_before;
 static int descriptors_before;
@@ -79,6 +89,7 @@ int main(int argc, char **argv)
 {
     /* A program that is killed for hanging shall have said in which case. */
     setvbuf(stdout, NULL, _IONBF, 0);
+    receive_signals();
     test_memory_install();
     if (!can_run())
         return 77;

@@ -130,10 +130,10 @@ EDDY_API int eddy_transport_output(struct eddy_io *io, struct iovec *iov, int ma
 EDDY_API void eddy_transport_sent(struct eddy_io *io, ssize_t n);
 EDDY_API void eddy_transport_closed(struct eddy_io *io);
 
-/* For a class that keeps what waits to be sent itself: so many bytes wait from now on. Calls
- * pause_writing or resume_writing if that is due, and ends a closing transport that has nothing
- * left. */
-EDDY_API void eddy_transport_waiting(struct eddy_transport *t, size_t bytes);
+/* For a class that keeps what waits to be sent itself: so many bytes wait from now on, as more came
+ * or some were `taken`. Calls pause_writing, or resume_writing, if that is due, and ends a closing
+ * transport that has nothing left. Those that were taken are told from the loop. */
+EDDY_API void eddy_transport_waiting(struct eddy_transport *t, size_t bytes, bool taken);
 
 /* ---- making one ---- */
 
