@@ -131,6 +131,8 @@ static int check_class(const struct eddy_transport *t, const struct eddy_protoco
 
 int eddy_transport_set_protocol(struct eddy_transport *t, struct eddy_protocol *p)
 {
+    if (!t)
+        return EDDY_ECLOSED;
     struct eddy_protocol *old = t->protocol;
     int rc = p ? check_class(t, p->cls) : -EINVAL;
 

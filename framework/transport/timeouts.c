@@ -73,6 +73,8 @@ static struct eddy_limits *own_limits(struct eddy_transport *t)
 
 int eddy_transport_set_write_buffer_limits(struct eddy_transport *t, size_t low, size_t high)
 {
+    if (!t)
+        return EDDY_ECLOSED;
     if (high == EDDY_DEFAULT)
         high = low == EDDY_DEFAULT ? HIGH_MARK : low > SIZE_MAX / 4 ? SIZE_MAX : low * 4;
     if (low == EDDY_DEFAULT)
@@ -90,8 +92,9 @@ int eddy_transport_set_write_buffer_limits(struct eddy_transport *t, size_t low,
 
 int eddy_transport_set_write_max(struct eddy_transport *t, size_t max)
 {
+    if (!t)
+        return EDDY_ECLOSED;
     struct eddy_limits *l = own_limits(t);
-
     if (!l)
         return -ENOMEM;
     l->max = max ? max : WRITE_MAX;
@@ -101,6 +104,8 @@ int eddy_transport_set_write_max(struct eddy_transport *t, size_t max)
 /* `which` points into the limits; nothing is changed on failure. */
 static int set_span(struct eddy_transport *t, size_t offset, eddy_nsec span)
 {
+    if (!t)
+        return EDDY_ECLOSED;
     if (span < 0 && span != EDDY_OFF)
         return -EINVAL;
     struct eddy_limits *l = own_limits(t);

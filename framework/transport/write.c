@@ -466,7 +466,7 @@ void transport_shut_when_sent(struct eddy_transport *t)
 
 bool eddy_transport_can_write_eof(const struct eddy_transport *t)
 {
-    return t->cls->can_write_eof;
+    return t && t->cls->can_write_eof;
 }
 
 int eddy_transport_write_eof(struct eddy_transport *t)
@@ -492,12 +492,12 @@ int eddy_transport_write_eof(struct eddy_transport *t)
 
 size_t eddy_transport_get_write_buffer_size(const struct eddy_transport *t)
 {
-    return t->state >= EDDY_TRANSPORT_LOST ? 0 : t->queued;
+    return !t || t->state >= EDDY_TRANSPORT_LOST ? 0 : t->queued;
 }
 
 bool eddy_transport_is_writing_paused(const struct eddy_transport *t)
 {
-    return t->flags & T_WRITE_PAUSED;
+    return t && (t->flags & T_WRITE_PAUSED);
 }
 
 void eddy_transport_get_write_buffer_limits(const struct eddy_transport *t, size_t *ret_low,

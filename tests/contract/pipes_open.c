@@ -361,6 +361,21 @@ static void T27_R18_reading_without_an_end_can_be_paused(void)
     }
 }
 
+static void G4_no_transport_is_a_closed_one(void)
+{
+    struct stage s;
+    stage_init(&s);
+    CHECK_INT(eddy_transport_set_protocol(NULL, &s.client.own.base), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_set_write_buffer_limits(NULL, 1, 2), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_set_write_max(NULL, 1), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_set_idle_timeout(NULL, 1), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_set_write_timeout(NULL, 1), EDDY_ECLOSED);
+    CHECK_INT(eddy_transport_set_linger(NULL, 1), EDDY_ECLOSED);
+    CHECK(!eddy_transport_can_write_eof(NULL));
+    CHECK(!eddy_transport_is_writing_paused(NULL));
+    CHECK_INT(eddy_transport_get_write_buffer_size(NULL), 0);
+}
+
 static void G24_a_simulated_loop_knows_no_pipes(void)
 {
     struct stage s;
@@ -390,6 +405,7 @@ const struct test_case test_cases[] = {
     CASE(G15_detaching_before_and_after),
     CASE(T40_devices_that_cannot_be_waited_for),
     CASE(T27_R18_reading_without_an_end_can_be_paused),
+    CASE(G4_no_transport_is_a_closed_one),
     CASE(G24_a_simulated_loop_knows_no_pipes),
     {NULL, NULL},
 };

@@ -3,8 +3,8 @@
  *
  * A transport is the library's: your pointer is good from connection_made until connection_lost
  * returns, and there is nothing to free. A closing transport may be used: the calls then return
- * EDDY_ECLOSED or do nothing; so do those for writing, pausing and ending with NULL, which is what
- * p->transport is afterwards. Every function is for the loop's thread.
+ * EDDY_ECLOSED or do nothing; so do those for writing, pausing, limits, switching and ending with
+ * NULL, which is what p->transport is afterwards. Every function is for the loop's thread.
  */
 #ifndef EDDY_TRANSPORT_H
 #define EDDY_TRANSPORT_H
