@@ -2,9 +2,8 @@
 #include "framework/base/alloc.h"
 #include "framework/base/opts.h"
 #include "transports/datagram.h"
+#include "transports/unix.h"
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* Two addresses that go together; len 0: none. */
 struct ends {
@@ -85,21 +84,7 @@ static int udp_ends(const struct eddy_datagram_opts *o, struct ends ret[MOST_END
 static int parse_path(const struct eddy_datagram_opts *o, const char *path, size_t len,
                       struct eddy_addr *ret)
 {
-    struct sockaddr_un *un = &ret->u.un;
-    size_t start = offsetof(struct sockaddr_un, sun_path);
-
-    if (!path)
-        return 0;
-    if (len == 0)
-        len = strlen(path);
-    bool abstract = path[0] == '\0';
-    if (len == 0 || len + !abstract > sizeof un->sun_path)
-        return refuse(o, -EINVAL, "a path is empty, or too long for a unix address");
-    memset(ret, 0, sizeof *ret);
-    un->sun_family = AF_UNIX;
-    memcpy(un->sun_path, path, len);
-    ret->len = (socklen_t)(start + len + !abstract);
-    return 0;
+    return path ? eddy_unix_addr(path, len, "create_datagram_endpoint", o->error, ret) : 0;
 }
 
 static int unix_ends(const struct eddy_datagram_opts *o, struct ends *ret)
@@ -201,12 +186,8 @@ static int set_options(struct eddy_sys *sys, int fd, const struct eddy_datagram_
  * leave nothing. */
 static void remove_stale(const struct eddy_addr *a)
 {
-    struct stat st;
-    const char *path = a->u.un.sun_path;
-
-    if (a->len && a->u.sa.sa_family == AF_UNIX && *path && lstat(path, &st) == 0 &&
-        S_ISSOCK(st.st_mode))
-        unlink(path);
+    if (a->len && a->u.sa.sa_family == AF_UNIX)
+        eddy_socket_file_remove_stale(a); /* of another file bind tells */
 }
 
 static int set_up(struct eddy_sys *sys, int fd, const struct eddy_datagram_opts *o,

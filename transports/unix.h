@@ -20,6 +20,9 @@ struct socket_file {
     pid_t maker; /* 0: there is none, or it stays */
 };
 
+/* Removes the socket file that has this name. 0, also if there is none; -EADDRINUSE: what is there
+ * is no socket, and stays. That it cannot be removed is said by bind. */
+int eddy_socket_file_remove_stale(const struct eddy_addr *a);
 /* Binds fd to `a`: in the place of a socket file, but of no other, and with `mode` unless 0. On
  * failure nothing is left of it, and *e says why. */
 int eddy_socket_file_bind(struct eddy_sys *sys, eddy_fd fd, const struct eddy_addr *a,

@@ -43,12 +43,12 @@ int eddy_unix_addr(const char *path, size_t len, const char *op, struct eddy_err
 
 /* ---- files ---- */
 
-/* 0, or -EADDRINUSE: what is there is no socket. That it cannot be removed is said by bind. */
-static int remove_stale(const char *path)
+int eddy_socket_file_remove_stale(const struct eddy_addr *a)
 {
+    const char *path = a->u.un.sun_path;
     struct stat st;
 
-    if (lstat(path, &st) < 0)
+    if (eddy_unix_is_abstract(a) || lstat(path, &st) < 0)
         return 0;
     if (!S_ISSOCK(st.st_mode))
         return -EADDRINUSE;
@@ -82,7 +82,7 @@ int eddy_socket_file_bind(struct eddy_sys *sys, eddy_fd fd, const struct eddy_ad
     const char *path = a->u.un.sun_path;
     bool file = !eddy_unix_is_abstract(a);
     char text[EDDY_ADDR_TEXT];
-    int rc = file ? remove_stale(path) : 0;
+    int rc = eddy_socket_file_remove_stale(a);
 
     if (rc == 0)
         rc = sys->cls->bind(sys, fd, a);

@@ -14,10 +14,6 @@
 #include <sys/eventfd.h>
 #endif
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE */
-#endif
-
 static int sys_close(struct eddy_sys *sys, eddy_fd fd)
 {
     (void)sys;

@@ -3,6 +3,11 @@
 #define EDDY_BACKENDS_SYS_H
 
 #include <eddy/backend.h>
+#include <sys/socket.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE */
+#endif
 
 /* What the system wrote to *a has the length `len`, which is larger than the room if it was cut,
  * and 0 on some systems for a unix socket without a name. */

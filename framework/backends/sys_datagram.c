@@ -6,10 +6,6 @@
 #include <linux/errqueue.h>
 #endif
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE */
-#endif
-
 #define AT_ONCE 16
 
 /* ---- one message as the system has it ---- */

@@ -173,6 +173,22 @@ static void G3_S48_a_protocol_that_is_attached_keeps_its_path(void)
     finish();
 }
 
+/* Cut at the NUL it would be another path. */
+static void S48_a_path_with_a_nul_in_it_is_refused(void)
+{
+    const char path[] = "/nowhere/a\0b";
+    begin();
+    eddy_datagram_protocol_init(&a.base, &party_class);
+    struct eddy_error e = {.code = 0};
+    CHECK_INT(eddy_create_datagram_endpoint(
+                  loop, &a.base,
+                  EDDY_DATAGRAM(.local_path = path, .local_path_len = sizeof path - 1, .error = &e),
+                  NULL),
+              -EINVAL);
+    CHECK(strstr(e.text, "NUL") != NULL);
+    finish();
+}
+
 const struct test_case test_cases[] = {
     TEST(T24_G22_raised_limits_resume_nothing_inside_sendto),
     TEST(T24_G22_nor_those_raised_in_pause_writing),
@@ -180,5 +196,6 @@ const struct test_case test_cases[] = {
     TEST(T50_many_errors_do_not_hold_up_what_is_good),
     TEST(T48_the_any_address_is_the_one_the_system_has_connected_to),
     TEST(G3_S48_a_protocol_that_is_attached_keeps_its_path),
+    TEST(S48_a_path_with_a_nul_in_it_is_refused),
     TEST_END,
 };
