@@ -31,7 +31,7 @@ static bool is_connecting(const struct eddy_relay_end *e)
 static void note(struct eddy_relay *r, const struct eddy_error *why)
 {
     if (why && why->code < 0 && r->why_.code == 0)
-        r->why_ = *why;
+        eddy_error_copy(&r->why_, why);
 }
 
 /* ---- the ways to the end ---- */

@@ -173,6 +173,22 @@ int eddy_future_set_result_unless_cancelled(struct eddy_future *f, void *value,
     return 0;
 }
 
+/* With children of its own, unless there is no memory for them. */
+static void take_error(struct eddy_future *f, const struct eddy_error *error)
+{
+    size_t n = error->code == EDDY_EMULTIPLE && error->children ? (size_t)error->detail : 0;
+    struct eddy_error *children = n > 0 ? eddy_alloc(n * sizeof *children) : NULL;
+
+    eddy_error_copy(&f->error, error);
+    if (!children)
+        return;
+    for (size_t i = 0; i < n; i++)
+        eddy_error_copy(&children[i], &error->children[i]);
+    f->error.children = f->value = children;
+    f->error.detail = (int)n;
+    f->destroy = eddy_free;
+}
+
 int eddy_future_set_error(struct eddy_future *f, const struct eddy_error *error)
 {
     if (!f)
@@ -182,7 +198,7 @@ int eddy_future_set_error(struct eddy_future *f, const struct eddy_error *error)
     if (!error || error->code >= 0)
         return -EINVAL;
     f->state = FAILED;
-    f->error = *error;
+    take_error(f, error);
     return schedule_all(f);
 }
 

@@ -34,6 +34,12 @@ static const char *own_text(int code)
         return "nothing is left that could wake the loop";
     case EDDY_EEXECUTOR_SHUTDOWN:
         return "the executor was shut down";
+    case EDDY_EDNS:
+        return "the name was not resolved";
+    case EDDY_EMULTIPLE:
+        return "several attempts failed";
+    case EDDY_ESENDFILE_NA:
+        return "the system cannot send this file";
     default:
         return NULL;
     }
@@ -76,6 +82,15 @@ int eddy_error_set(struct eddy_error *e, int code, const char *op, const char *f
     e->code = code;
     e->detail = 0;
     e->op = op;
+    e->children = NULL;
     memcpy(e->text, text, sizeof(text));
     return code;
+}
+
+void eddy_error_copy(struct eddy_error *to, const struct eddy_error *from)
+{
+    *to = *from;
+    to->children = NULL;
+    if (to->code == EDDY_EMULTIPLE)
+        to->detail = 0;
 }

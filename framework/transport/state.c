@@ -108,7 +108,7 @@ static void keep_reason(struct eddy_transport *t, int code, const char *op,
     if (!e)
         return;
     if (why) {
-        *e = *why;
+        eddy_error_copy(e, why);
         return;
     }
     char text[EDDY_ADDR_TEXT * 2 + 16];

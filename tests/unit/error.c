@@ -55,9 +55,36 @@ static void error_on_the_spot(void)
     CHECK_STR(e->text, "frame too long");
 }
 
+static void G2_a_copy_has_all_but_the_children(void)
+{
+    const struct eddy_error children[2] = {{.code = -EIO}, {.code = -EPERM}};
+    struct eddy_error e, copy;
+
+    eddy_error_set(&e, -EIO, "connect", "text");
+    CHECK(e.children == NULL);
+    e.detail = 7;
+    eddy_error_copy(&copy, &e);
+    CHECK_INT(copy.code, -EIO);
+    CHECK_INT(copy.detail, 7);
+    CHECK_STR(copy.op, "connect");
+    CHECK_STR(copy.text, "text");
+
+    e.code = EDDY_EMULTIPLE;
+    e.detail = 2;
+    e.children = children;
+    eddy_error_copy(&copy, &e);
+    CHECK_INT(copy.code, EDDY_EMULTIPLE);
+    CHECK_STR(copy.text, "text");
+    CHECK_INT(copy.detail, 0);
+    CHECK(copy.children == NULL);
+    eddy_error_copy(&e, &e); /* onto itself */
+    CHECK_INT(e.detail, 0);
+    CHECK_STR(e.text, "text");
+}
+
 static void strerror_knows_every_code_of_eddy(void)
 {
-    for (int code = EDDY_ELOOP_CLOSED; code >= EDDY_EEXECUTOR_SHUTDOWN; code--) {
+    for (int code = EDDY_ELOOP_CLOSED; code >= EDDY_ESENDFILE_NA; code--) {
         CHECK(strcmp(eddy_strerror(code), "unknown error") != 0);
         for (int other = EDDY_ELOOP_CLOSED; other > code; other--)
             CHECK(strcmp(eddy_strerror(code), eddy_strerror(other)) != 0);
@@ -74,8 +101,7 @@ static void strerror_knows_the_systems_codes(void)
 
 static void strerror_has_a_text_for_anything(void)
 {
-    const int strange[] = {1,         EINVAL,   -9999, -10000, EDDY_EEXECUTOR_SHUTDOWN - 1,
-                           INT32_MAX, INT32_MIN};
+    const int strange[] = {1, EINVAL, -9999, -10000, EDDY_ESENDFILE_NA - 1, INT32_MAX, INT32_MIN};
 
     for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++)
         CHECK_STR(eddy_strerror(strange[i]), "unknown error");
@@ -90,6 +116,7 @@ const struct test_case test_cases[] = {
     TEST(arguments_may_come_from_the_error_itself),
     TEST(text_may_be_left_out),
     TEST(error_on_the_spot),
+    TEST(G2_a_copy_has_all_but_the_children),
     TEST(strerror_knows_every_code_of_eddy),
     TEST(strerror_knows_the_systems_codes),
     TEST(strerror_has_a_text_for_anything),

@@ -100,17 +100,24 @@ enum {
     EDDY_ECLOSED = -10011,         /* the transport, server or selector is closing or closed */
     EDDY_ESTALLED = -10012,        /* sim: nothing left that could ever wake the loop */
     EDDY_EEXECUTOR_SHUTDOWN = -10013, /* the executor takes no more jobs */
+    EDDY_EDNS = -10014,               /* a name was not resolved; the detail is one of EAI_* */
+    EDDY_EMULTIPLE = -10015,          /* several attempts failed, each with an error of its own */
+    EDDY_ESENDFILE_NA = -10016, /* the system cannot send this file, and copying was ruled out */
 };
 
 #define EDDY_ERROR_TEXT 192
 
 /* What went wrong, as a plain value: copying cannot fail. Given to callbacks it is lent until they
- * return. In option structs `.error` points at one that a failing call fills in. */
+ * return; who keeps it longer copies it by eddy_error_copy. In option structs `.error` points at
+ * one that a failing call fills in. */
 struct eddy_error {
     int code;       /* negative: what the call returned, or would have */
-    int detail;     /* a library's own code behind it, 0 if none */
+    int detail;     /* a library's own code behind it, 0 if none; how many children there are */
     const char *op; /* the operation that failed, a static string such as "connect"; may be NULL */
     char text[EDDY_ERROR_TEXT]; /* one sentence with operation, address and cause; may be empty */
+    /* EDDY_EMULTIPLE: `detail` errors, lent for as long as this one, and not to be looked at in a
+     * plain copy of it. Otherwise not set. (Contract G2.) */
+    const struct eddy_error *children;
 };
 
 /* An error made on the spot; `message` is a string literal. Good until the end of the block.
@@ -121,6 +128,9 @@ struct eddy_error {
  * is cut. `op` must be static. */
 EDDY_API int eddy_error_set(struct eddy_error *e, int code, const char *op, const char *fmt, ...)
     EDDY_PRINTF(4, 5);
+
+/* All of *from but the children, which are lent. */
+EDDY_API void eddy_error_copy(struct eddy_error *to, const struct eddy_error *from);
 
 /* A static text for any code that Eddy returns. Never NULL. [any thread] */
 EDDY_API const char *eddy_strerror(int code);
