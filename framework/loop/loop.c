@@ -75,6 +75,7 @@ int eddy_loop_forked(struct eddy_loop *loop)
         return EDDY_EINVALID_STATE;
     int rc = renew_backend(loop);
     if (rc == 0) {
+        eddy_naming_forked(loop); /* takes its jobs back first */
         eddy_loop_forked_jobs(loop);
         rc = eddy_loop_forked_signals(loop);
     }
@@ -368,8 +369,11 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
 
     rc = eddy_loop_init_children(loop, opts);
     if (rc == 0)
+        rc = eddy_naming_init(loop, opts->resolver, opts->error);
+    if (rc == 0)
         rc = eddy_backend_open(loop, opts, &loop->backend);
     if (rc < 0) {
+        eddy_naming_fini(loop);
         eddy_loop_free_ios(loop);
         eddy_free(loop);
         return rc;
@@ -411,6 +415,7 @@ void eddy_loop_unref(struct eddy_loop *loop)
         return;
     }
     loop->backend->cls->free(loop->backend);
+    eddy_naming_fini(loop);
     eddy_loop_free_ios(loop);
     eddy_free(loop);
 }
@@ -454,6 +459,7 @@ static void end_what_is_open(struct eddy_loop *loop)
         struct eddy_resource *r = EDDY_CONTAINER_OF(l, struct eddy_resource, link);
         r->loop_closing(r);
     }
+    eddy_naming_close(loop);
     eddy_loop_close_jobs(loop);
     eddy_loop_close_children(loop); /* before their transports, whose end would kill them */
     eddy_transports_loop_closing(loop, &loop->transports);

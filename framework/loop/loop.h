@@ -4,6 +4,7 @@
 
 #include "framework/base/heap.h"
 #include "framework/base/list.h"
+#include "framework/resolver/resolver.h"
 #include <eddy/backend.h>
 #include <eddy/child.h>
 #include <eddy/loop.h>
@@ -79,6 +80,8 @@ struct eddy_loop {
 
     struct eddy_link jobs;          /* struct eddy_job: given to executors */
     struct eddy_executor *executor; /* the default one, referenced; NULL: none made yet */
+
+    struct eddy_naming naming;
 
     unsigned fork_generation; /* of the process it belongs to */
     bool keep_sigpipe;

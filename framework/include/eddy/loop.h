@@ -26,6 +26,7 @@ struct eddy_future;
 struct eddy_transport;
 struct eddy_protocol;
 struct eddy_server;
+struct eddy_resolver_opts;
 
 /* ---- nodes: set fn; the members that end in _ are the loop's ---- */
 
@@ -121,7 +122,9 @@ struct eddy_loop_opts {
     /* How ends of child processes are noticed: "pidfd" or "sigchld". NULL: pidfd where it works,
      * else sigchld. (contract P39) */
     const char *child_watcher;
-    void *reserved[3];
+    const struct eddy_resolver_opts *resolver; /* who answers for names: EDDY_RESOLVER(...) of
+                                                  resolver.h; NULL: the defaults */
+    void *reserved[2];
 };
 
 /* Options in Python's manner: eddy_loop_new(EDDY_LOOP(.backend = "poll"), &loop). */

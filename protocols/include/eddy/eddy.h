@@ -17,6 +17,7 @@
 #include <eddy/policy.h>
 #include <eddy/protocol.h>
 #include <eddy/relay.h>
+#include <eddy/resolver.h>
 #include <eddy/selector.h>
 #include <eddy/server.h>
 #include <eddy/subprocess.h>
