@@ -37,7 +37,7 @@ void eddy_sim_addr_set_port(struct eddy_addr *a, int port)
         a->u.in.sin_port = htons((uint16_t)port);
 }
 
-static bool same_host(const struct eddy_addr *a, const struct eddy_addr *b)
+bool eddy_sim_same_host(const struct eddy_addr *a, const struct eddy_addr *b)
 {
     if (a->u.sa.sa_family != b->u.sa.sa_family)
         return false;
@@ -49,7 +49,7 @@ static bool same_host(const struct eddy_addr *a, const struct eddy_addr *b)
 static bool overlap(const struct eddy_addr *a, const struct eddy_addr *b)
 {
     return a->u.sa.sa_family == b->u.sa.sa_family && eddy_addr_port(a) == eddy_addr_port(b) &&
-           (eddy_sim_addr_is_any(a) || eddy_sim_addr_is_any(b) || same_host(a, b));
+           (eddy_sim_addr_is_any(a) || eddy_sim_addr_is_any(b) || eddy_sim_same_host(a, b));
 }
 
 int eddy_sim_sock_option(const struct sim_sock *s, int level, int name)
@@ -170,33 +170,67 @@ static struct sim_host *find_host(const struct eddy_sim *sim, const struct eddy_
     size_t i;
 
     for (i = 0; i < sim->host_count; i++) {
-        if (same_host(&sim->hosts[i].addr, a) && eddy_addr_port(&sim->hosts[i].addr) == port)
+        if (eddy_sim_same_host(&sim->hosts[i].addr, a) &&
+            eddy_addr_port(&sim->hosts[i].addr) == port)
             return &sim->hosts[i];
     }
     return NULL;
 }
 
-enum eddy_sim_host eddy_sim_host_at(const struct eddy_sim *sim, const struct eddy_addr *a)
+/* That of its port goes before that of all ports. */
+static const struct sim_host *host_at(const struct eddy_sim *sim, const struct eddy_addr *a)
 {
     const struct sim_host *host = find_host(sim, a, eddy_addr_port(a));
 
-    if (host == NULL)
-        host = find_host(sim, a, 0);
+    return host ? host : find_host(sim, a, 0);
+}
+
+enum eddy_sim_host eddy_sim_host_at(const struct eddy_sim *sim, const struct eddy_addr *a)
+{
+    const struct sim_host *host = host_at(sim, a);
+
     return host ? host->behaviour : EDDY_SIM_ANSWERS;
+}
+
+eddy_nsec eddy_sim_host_delay(const struct eddy_sim *sim, const struct eddy_addr *a)
+{
+    const struct sim_host *host = host_at(sim, a);
+
+    return host ? host->delay : 0;
+}
+
+/* NULL: no memory. */
+static struct sim_host *get_host(struct eddy_sim *sim, const struct eddy_addr *a)
+{
+    struct sim_host *host = find_host(sim, a, eddy_addr_port(a));
+
+    if (host)
+        return host;
+    host = eddy_realloc(sim->hosts, (sim->host_count + 1) * sizeof(*host));
+    if (host == NULL)
+        return NULL;
+    sim->hosts = host;
+    host += sim->host_count++;
+    *host = (struct sim_host){.addr = *a};
+    return host;
 }
 
 int eddy_sim_set_host(struct eddy_sim *sim, const struct eddy_addr *a, enum eddy_sim_host behaviour)
 {
-    struct sim_host *host = find_host(sim, a, eddy_addr_port(a));
+    struct sim_host *host = get_host(sim, a);
 
-    if (host == NULL) {
-        host = eddy_realloc(sim->hosts, (sim->host_count + 1) * sizeof(*host));
-        if (host == NULL)
-            return -ENOMEM;
-        sim->hosts = host;
-        host += sim->host_count++;
-        host->addr = *a;
-    }
+    if (host == NULL)
+        return -ENOMEM;
     host->behaviour = behaviour;
+    return 0;
+}
+
+int eddy_sim_set_host_delay(struct eddy_sim *sim, const struct eddy_addr *a, eddy_nsec delay)
+{
+    struct sim_host *host = delay < 0 ? NULL : get_host(sim, a);
+
+    if (host == NULL)
+        return delay < 0 ? -EINVAL : -ENOMEM;
+    host->delay = delay;
     return 0;
 }

@@ -251,7 +251,7 @@ static void shake_hands(struct eddy_sim *sim, struct sim_event *e)
                 eddy_sim_start(sim, e, sim->now + (EDDY_SEC(1) << conn->attempts++));
             return;
         }
-        if (!eddy_sim_is_instant(sim)) {
+        if (!eddy_sim_is_instant(sim) && conn->delay == 0) {
             eddy_sim_start(sim, e, sim->now + eddy_sim_travel_time(sim));
             return;
         }
@@ -305,7 +305,10 @@ int eddy_sim_conn_new(struct eddy_sim *sim, const struct eddy_addr *from,
 
 void eddy_sim_conn_begin(struct eddy_sim *sim, struct sim_conn *conn)
 {
-    if (eddy_sim_is_instant(sim))
+    conn->delay = eddy_sim_host_delay(sim, &conn->ends[1].addr);
+    if (conn->delay > 0)
+        eddy_sim_start(sim, &conn->handshake, eddy_sim_after(sim, conn->delay));
+    else if (eddy_sim_is_instant(sim))
         shake_hands(sim, &conn->handshake);
     else
         eddy_sim_start(sim, &conn->handshake, sim->now + eddy_sim_travel_time(sim));

@@ -1,6 +1,7 @@
 /* The world: its options, dice, clock and records. */
 #include "framework/backends/sim/world.h"
 #include "framework/base/alloc.h"
+#include <eddy/resolver.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -355,6 +356,7 @@ int eddy_sim_new(const struct eddy_sim_opts *opts, struct eddy_sim **ret)
     eddy_list_init(&sim->datagrams);
     eddy_list_init(&sim->selectors);
     eddy_list_init(&sim->promises);
+    eddy_list_init(&sim->names);
     *ret = sim;
     return 0;
 }
@@ -368,6 +370,7 @@ void eddy_sim_free(struct eddy_sim *sim)
     eddy_sim_close_all(sim);
     while ((link = eddy_list_pop(&sim->promises)) != NULL)
         eddy_free(EDDY_CONTAINER_OF(link, struct promise, link));
+    eddy_sim_free_names(sim);
     eddy_free(sim->socks);
     eddy_free(sim->hosts);
     eddy_free(sim->failures);
@@ -384,11 +387,15 @@ int eddy_sim_loop_new(struct eddy_sim *sim, bool late, const struct eddy_loop_op
                       struct eddy_loop **ret)
 {
     struct eddy_loop_opts mine = {.abi_size = sizeof(mine)};
+    const struct eddy_resolver_opts *names =
+        EDDY_RESOLVER(.cls = &eddy_sim_resolver_class, .user = sim);
     int r;
 
     if (opts)
         mine = *opts;
     mine.sys = &sim->sys;
+    if (mine.resolver == NULL)
+        mine.resolver = names;
     if (late) {
         mine.backend_class = eddy_sim_late_backend();
         return eddy_loop_new(&mine, ret);

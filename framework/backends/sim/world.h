@@ -79,6 +79,7 @@ struct sim_conn {
     bool connecting;            /* ends[0] does not know the outcome yet */
     int outcome;                /* 1: still on the way there; then 0 or the error on the way back */
     int attempts;
+    eddy_nsec delay; /* the outcome takes so long; 0: as long as the ways there and back */
 };
 
 static inline struct sim_end *eddy_sim_peer(struct sim_end *end)
@@ -206,7 +207,17 @@ struct sim_sock *eddy_sim_listener(struct eddy_sim *sim, const struct eddy_addr 
 struct sim_sock *eddy_sim_datagram_receiver(struct eddy_sim *sim, const struct eddy_addr *from,
                                             const struct eddy_addr *to);
 int eddy_sim_sock_option(const struct sim_sock *s, int level, int name);
+/* But for the ports. */
+bool eddy_sim_same_host(const struct eddy_addr *a, const struct eddy_addr *b);
 enum eddy_sim_host eddy_sim_host_at(const struct eddy_sim *sim, const struct eddy_addr *a);
+eddy_nsec eddy_sim_host_delay(const struct eddy_sim *sim, const struct eddy_addr *a);
+
+/* ---- names.c: who has which addresses ---- */
+
+struct eddy_resolver_class;
+
+extern const struct eddy_resolver_class eddy_sim_resolver_class; /* .user is the sim */
+void eddy_sim_free_names(struct eddy_sim *sim);
 
 /* ---- selector.c ---- */
 
@@ -226,6 +237,7 @@ struct sim_failure {
 struct sim_host {
     struct eddy_addr addr;
     enum eddy_sim_host behaviour;
+    eddy_nsec delay;
 };
 
 /* Kicked from any thread, so these never move. */
@@ -252,6 +264,8 @@ struct eddy_sim {
     struct eddy_link datagrams; /* under way: struct sim_datagram, by link */
     struct eddy_link selectors; /* struct sim_selector, by link */
     struct eddy_link promises;  /* eddy_sim_at's */
+    struct eddy_link names;     /* struct sim_name, by link */
+    int64_t name_count;
     struct sim_host *hosts;
     size_t host_count;
     struct sim_failure *failures;

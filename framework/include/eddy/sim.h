@@ -164,6 +164,11 @@ enum eddy_sim_host {
  * refused in the same way, or vanish. -ENOMEM. */
 EDDY_API int eddy_sim_set_host(struct eddy_sim *sim, const struct eddy_addr *a,
                                enum eddy_sim_host behaviour);
+/* Connecting to it ends so long after its begin, well or not, whatever the latency is; 0: the
+ * default, there and back. A silent host stays silent. What is set for a port, behaviour or delay,
+ * sets both aside that were set for all ports. -EINVAL: a negative delay; -ENOMEM. */
+EDDY_API int eddy_sim_set_host_delay(struct eddy_sim *sim, const struct eddy_addr *a,
+                                     eddy_nsec delay);
 
 /* After `delay` the network resets the connection that fd is an end of: both ends get -ECONNRESET.
  * Nothing if it is closed on both ends by then. -ENOTCONN: fd has none. */
@@ -175,6 +180,24 @@ EDDY_API int eddy_sim_freeze(struct eddy_sim *sim, eddy_fd fd, bool on);
 
 /* Two connected stream sockets on 127.0.0.1. -EMFILE, -ENOMEM. */
 EDDY_API int eddy_sim_pair(struct eddy_sim *sim, eddy_fd ret_fds[2]);
+
+/* ---- names ---- */
+
+/* Loops of eddy_sim_loop_new ask the sim for names, unless their options say whom to ask. It knows
+ * what is added here, whatever the case of the letters; any other name is answered at once,
+ * EAI_NONAME. Answers are those of the time they are given at, and never cached. Services are known
+ * by their numbers only, and there are none by name (EDDY_ENOT_SUPPORTED). */
+
+/* Look-ups of `name` give these addresses, in this order, and look-ups of the addresses give the
+ * first name that was added for them, so long after they were asked; EDDY_FOREVER: never. In place
+ * of what the name had before. -EINVAL: no name, no addresses, one that is neither IPv4 nor IPv6, a
+ * negative delay; -ENOMEM. */
+EDDY_API int eddy_sim_add_name(struct eddy_sim *sim, const char *name, const struct eddy_addr *list,
+                               size_t n, eddy_nsec delay);
+/* They fail: EDDY_EDNS with an EAI_* as detail, or any other code. -EINVAL: a code that is not
+ * negative, or as above; -ENOMEM. */
+EDDY_API int eddy_sim_fail_name(struct eddy_sim *sim, const char *name, int code, int detail,
+                                eddy_nsec delay);
 
 /* ---- what happened ---- */
 
