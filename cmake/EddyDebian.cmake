@@ -92,6 +92,9 @@ set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_NAME libeddy-dev)
 set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_DEPENDS
     "libeddy0 ${this_version}, libeddy-sim0 ${this_version}, libc6-dev | libc-dev")
+if(EDDY_CARES) # for the static library
+    string(APPEND CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_DEPENDS ", libc-ares-dev")
+endif()
 set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_SUGGESTS "pkg-config, cmake")
 set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_LIBEDDY-DEV_DESCRIPTION "event loop with transports and protocols - development files

@@ -21,7 +21,7 @@ function(eddy_compile_as_library objects)
         C_VISIBILITY_PRESET hidden)
     # No folder with private headers may be on the include path: a signal.h there would shadow the system's.
     target_include_directories(${objects} PRIVATE ${EDDY_PUBLIC_INCLUDES} ${PROJECT_SOURCE_DIR})
-    target_compile_definitions(${objects} PRIVATE _GNU_SOURCE EDDY_BUILDING)
+    target_compile_definitions(${objects} PRIVATE _GNU_SOURCE _FILE_OFFSET_BITS=64 EDDY_BUILDING)
     if(EDDY_HAS_NO_PLT)
         target_compile_options(${objects} PRIVATE -fno-plt)
     endif()
@@ -31,8 +31,10 @@ function(eddy_compile_as_library objects)
     target_link_libraries(${objects} PRIVATE Threads::Threads)
 endfunction()
 
-# eddy_add_libraries(NAME [OTHER]): NAME links OTHER, shared to shared and static to static.
+# eddy_add_libraries(NAME [OTHER...] [PRIVATE LIBRARY...]): NAME links OTHER, shared to shared and static to static, and
+# LIBRARY, of which its users know only when they link NAME-static.
 function(eddy_add_libraries name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "PRIVATE")
     add_library(${name} SHARED $<TARGET_OBJECTS:${name}-objects>)
     add_library(${name}-static STATIC $<TARGET_OBJECTS:${name}-objects>)
     set_target_properties(${name} PROPERTIES
@@ -60,9 +62,10 @@ function(eddy_add_libraries name)
         endforeach()
         target_include_directories(${target} PUBLIC $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
         target_link_libraries(${target} PUBLIC Threads::Threads)
-        foreach(other ${ARGN})
+        foreach(other ${arg_UNPARSED_ARGUMENTS})
             target_link_libraries(${target} PUBLIC ${other}${suffix_of_${target}})
         endforeach()
+        target_link_libraries(${target} PRIVATE ${arg_PRIVATE})
         add_library(Eddy::${target} ALIAS ${target})
     endforeach()
 
@@ -78,6 +81,7 @@ set(EDDY_CONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Eddy)
 
 # The targets of each library are exported apart: each is a component of the CMake package.
 function(eddy_install_libraries name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "PRIVATE")
     install(TARGETS ${name} ${name}-static EXPORT ${name}-targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
             COMPONENT lib${name}0 NAMELINK_COMPONENT libeddy-dev
@@ -86,8 +90,12 @@ function(eddy_install_libraries name)
 
     set(EDDY_PC_NAME ${name})
     set(EDDY_PC_REQUIRES "")
-    foreach(other ${ARGN})
+    foreach(other ${arg_UNPARSED_ARGUMENTS})
         string(APPEND EDDY_PC_REQUIRES "${other} = ${PROJECT_VERSION}")
+    endforeach()
+    set(EDDY_PC_LIBS_PRIVATE "-pthread")
+    foreach(library ${arg_PRIVATE})
+        string(PREPEND EDDY_PC_LIBS_PRIVATE "-l${library} ")
     endforeach()
     # The prefix is found from where the file lies: it may be chosen, or changed, when installing. A package of the
     # system has it written out, as cross compilers with a sysroot expect.

@@ -40,6 +40,7 @@ with_pkg_config() {
     copy_outside "$1"
     programs='echo simulated selectors_alone selectors_select'
     quietly make -C "$1" SELECTORS=. CC="$CC" EXTRA="$EXTRA" all
+    quietly "$1/echo_static"
     if has_cxx; then
         quietly make -C "$1" CXX="$CXX" EXTRA="$EXTRA" cxx
         programs="$programs echo_cpp plain_cpp"
