@@ -1,111 +1,15 @@
-/* Clients: one attempt per call, from the arguments to connection_made or connect_failed. */
+/* Clients: the creating calls. What becomes of them stands in connecting.c. */
 #include "transports/connect.h"
 
-#include "framework/base/alloc.h"
 #include "framework/base/opts.h"
 #include "framework/loop/loop.h"
+#include "transports/connecting.h"
 #include "transports/fdstream.h"
-#include "transports/opening.h"
 #include "transports/unix.h"
+#include <netdb.h>
 #include <string.h>
 
-/* Between two attempts while a unix server's backlog is full: twice as long each time. */
-#define FIRST_PAUSE EDDY_MSEC(1)
-#define LONGEST_PAUSE EDDY_MSEC(100)
-
-struct connecting {
-    struct opening o; /* first */
-    struct eddy_timer deadline, retry;
-    eddy_nsec timeout, pause;
-    struct eddy_addr to;
-    unsigned max_fds;
-};
-
-/* ---- what happens to it ---- */
-
-static void stop(struct opening *o)
-{
-    eddy_timer_cancel(&((struct connecting *)o)->deadline);
-    eddy_timer_cancel(&((struct connecting *)o)->retry);
-}
-
-static const struct opening_class connecting_class = {.op = "connect", .stop = stop};
-
-static void fail(struct connecting *c, int code, const char *cause)
-{
-    struct eddy_error e;
-    char to[EDDY_ADDR_TEXT];
-
-    eddy_error_set(&e, code, "connect", "connect to %s: %s",
-                   eddy_addr_format(&c->to, to, sizeof to), cause);
-    eddy_opening_fail(&c->o, &e);
-}
-
-static void connected(struct eddy_io *io, int err)
-{
-    struct opening *o = ((struct opened *)io)->opening;
-
-    if (err < 0) {
-        fail((struct connecting *)o, err, eddy_strerror(err));
-        return;
-    }
-    eddy_fdstream_nodelay(io->loop, io->fd);
-    eddy_opening_succeed(o);
-}
-
-static const struct eddy_io_class connecting_io = {
-    .name = "client stream",
-    EDDY_FDSTREAM_IO,
-    .connected = connected,
-};
-
-static void unix_connected(struct eddy_io *io, int err)
-{
-    struct opened *s = (struct opened *)io;
-    struct connecting *c = (struct connecting *)s->opening;
-
-    if (err == 0 && c->max_fds > 0)
-        err = eddy_unix_pass_fds(&s->t, c->max_fds);
-    if (err < 0)
-        fail(c, err, eddy_strerror(err));
-    else
-        eddy_opening_succeed(&c->o);
-}
-
-static const struct eddy_io_class connecting_unix_io = {
-    .name = "unix client",
-    EDDY_UNIX_IO,
-    .connected = unix_connected,
-};
-
-static void deadline_passed(struct eddy_timer *t)
-{
-    struct connecting *c = EDDY_CONTAINER_OF(t, struct connecting, deadline);
-    struct eddy_error cause;
-
-    eddy_error_set(&cause, -ETIMEDOUT, "connect", "not connected within %.3g seconds",
-                   (double)c->timeout / 1e9);
-    fail(c, -ETIMEDOUT, cause.text);
-}
-
-/* ---- a unix server's backlog is full: no readiness tells when it is not ---- */
-
-static void wait_for_backlog(struct connecting *c)
-{
-    eddy_loop_call_later(c->o.loop, &c->retry, c->pause);
-    c->pause = c->pause < LONGEST_PAUSE / 2 ? c->pause * 2 : LONGEST_PAUSE;
-}
-
-static void try_again(struct eddy_timer *t)
-{
-    struct connecting *c = EDDY_CONTAINER_OF(t, struct connecting, retry);
-    int rc = eddy_io_connect(&c->o.opened->t.io, &c->to, NULL);
-
-    if (rc == -EAGAIN)
-        wait_for_backlog(c);
-    else if (rc < 0)
-        fail(c, rc, eddy_strerror(rc));
-}
+#define KNOWN_FLAGS (AI_PASSIVE | AI_CANONNAME | AI_NUMERICHOST | AI_NUMERICSERV | AI_ADDRCONFIG)
 
 /* ---- arguments ---- */
 
@@ -116,29 +20,47 @@ static int refuse(const struct eddy_connection_opts *o, int code, const char *op
 
 static const char create_connection[] = "create_connection";
 
-static int check_addresses(const struct eddy_connection_opts *o, struct eddy_addr *ret_to,
-                           struct eddy_addr *ret_local)
+/* *ret has length 0 if the host is to be looked up. */
+static int check_host(const struct eddy_connection_opts *o, struct eddy_addr *ret)
 {
-    ret_local->len = 0;
-    if (eddy_addr_parse(o->host, o->port, ret_to) < 0)
+    ret->len = 0;
+    if (o->port < 0 || o->port > 65535)
         return eddy_error_set(o->error, -EINVAL, "connect",
-                              o->port < 0 || o->port > 65535
-                                  ? "connect to %s: port %d is out of range"
-                                  : "connect to %s:%d: not a numeric address, and names are not "
-                                    "looked up yet",
-                              o->host, o->port);
-    if (o->family && o->family != ret_to->u.sa.sa_family)
+                              "connect to %s: port %d is out of range", o->host, o->port);
+    if (*o->host == '\0')
+        return refuse(o, -EINVAL, create_connection, "the host is empty");
+    if (o->family && o->family != AF_INET && o->family != AF_INET6)
+        return refuse(o, -EINVAL, create_connection, ".family is not of the internet");
+    if (eddy_addr_parse(o->host, o->port, ret) == 0 && o->family &&
+        o->family != ret->u.sa.sa_family)
         return refuse(o, -EINVAL, create_connection, "the address is not of the family asked for");
-    if (!o->local_host && !o->local_port)
-        return 0;
-    const char *any = ret_to->u.sa.sa_family == AF_INET6 ? "::" : "0.0.0.0";
-    if (eddy_addr_parse(o->local_host ? o->local_host : any, o->local_port, ret_local) < 0)
-        return refuse(o, -EINVAL, create_connection,
-                      "the local address is not numeric, or its port out of range");
-    if (ret_local->u.sa.sa_family != ret_to->u.sa.sa_family)
+    return 0;
+}
+
+static int check_local(const struct eddy_connection_opts *o, const struct eddy_addr *to)
+{
+    struct eddy_addr local;
+
+    if (o->local_port < 0 || o->local_port > 65535)
+        return refuse(o, -EINVAL, create_connection, "the local port is out of range");
+    if (o->local_host && *o->local_host == '\0')
+        return refuse(o, -EINVAL, create_connection, "the local host is empty");
+    if (to->len && eddy_addr_parse(o->local_host, o->local_port, &local) == 0 &&
+        local.u.sa.sa_family != to->u.sa.sa_family)
         return refuse(o, -EINVAL, create_connection,
                       "no matching local address: it is of another family");
     return 0;
+}
+
+static int check_addresses(const struct eddy_connection_opts *o, struct eddy_addr *ret_to)
+{
+    int rc = check_host(o, ret_to);
+
+    if (rc == 0)
+        rc = check_local(o, ret_to);
+    if (rc == 0 && (o->flags & ~KNOWN_FLAGS))
+        rc = refuse(o, -EINVAL, create_connection, "unknown .flags");
+    return rc;
 }
 
 /* A connected stream socket. */
@@ -171,144 +93,136 @@ int eddy_connect_check(struct eddy_loop *loop, struct eddy_protocol *p,
         return refuse(o, EDDY_ELOOP_CLOSED, op, "the loop is closed");
     if (o->timeout < 0 && o->timeout != EDDY_OFF)
         return refuse(o, -EINVAL, op, ".timeout is negative");
+    if (o->happy_eyeballs_delay < 0 && o->happy_eyeballs_delay != EDDY_OFF)
+        return refuse(o, -EINVAL, op, ".happy_eyeballs_delay is negative");
+    if (o->interleave < 0 && o->interleave != EDDY_OFF)
+        return refuse(o, -EINVAL, op, ".interleave is negative");
     return 0;
+}
+
+/* ---- the ends ---- */
+
+static size_t room(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+static void look_up(struct eddy_query *q, const char *host, int port, int family, int flags)
+{
+    q->kind = EDDY_QUERY_ADDRESSES;
+    q->host = host;
+    q->port = port;
+    q->family = family;
+    q->type = SOCK_STREAM;
+    q->flags = flags;
+}
+
+static void set_host(struct connecting *c, const struct eddy_connection_opts *o,
+                     const struct eddy_addr *to)
+{
+    if (to->len) {
+        c->host.own[0] = *to;
+        c->host.count = 1;
+        return;
+    }
+    char *host = memcpy(c->strings, o->host, room(o->host));
+    look_up(&c->host.query, host, o->port, o->family, o->flags);
+}
+
+static void set_local(struct connecting *c, const struct eddy_connection_opts *o,
+                      const struct eddy_addr *to)
+{
+    struct end *e = &c->local;
+
+    if (!o->local_host && o->local_port) {
+        eddy_addr_parse("0.0.0.0", o->local_port, &e->own[0]);
+        eddy_addr_parse("::", o->local_port, &e->own[1]);
+        e->count = 2;
+    } else if (o->local_host) {
+        if (eddy_addr_parse(o->local_host, o->local_port, &e->own[0]) == 0) {
+            e->count = 1;
+            return;
+        }
+        char *host = memcpy(c->strings + room(o->host), o->local_host, room(o->local_host));
+        look_up(&e->query, host, o->local_port, to->len ? to->u.sa.sa_family : o->family, o->flags);
+    }
 }
 
 /* ---- the beginning ---- */
 
-static struct connecting *new_connecting(const struct eddy_connection_opts *o, unsigned max_fds)
-{
-    struct connecting *c = eddy_zalloc(sizeof *c);
-
-    if (!c)
-        return NULL;
-    c->deadline.fn = deadline_passed;
-    c->retry.fn = try_again;
-    c->timeout = o->timeout;
-    c->pause = FIRST_PAUSE;
-    c->max_fds = max_fds;
-    return c;
-}
-
-/* It may be the local address that was refused. */
-static int refused_at_once(struct eddy_error *e, int code, const struct eddy_addr *to,
-                           const struct eddy_addr *local)
-{
-    char text[EDDY_ADDR_TEXT], from[EDDY_ADDR_TEXT];
-
-    eddy_addr_format(to, text, sizeof text);
-    if (local->len)
-        return eddy_error_set(e, code, "connect", "connect to %s from %s: %s", text,
-                              eddy_addr_format(local, from, sizeof from), eddy_strerror(code));
-    return eddy_error_set(e, code, "connect", "connect to %s: %s", text, eddy_strerror(code));
-}
-
-/* On failure .sock is closed, but on -EINVAL, by then or by giving up. */
-static int start_with_sock(struct connecting *c, const struct eddy_connection_opts *o,
-                           const char *op)
-{
-    struct eddy_transport *t = &c->o.opened->t;
-    struct eddy_sys *sys = c->o.loop->sys;
-    int rc = sys->cls->adopt(sys, o->sock);
-
-    if (rc == 0)
-        rc = eddy_fdstream_attach(t, o->sock, NULL);
-    if (rc < 0 && rc != -EINVAL)
-        sys->cls->close(sys, o->sock);
-    if (rc == 0 && c->max_fds > 0)
-        rc = eddy_unix_pass_fds(t, c->max_fds);
-    if (rc < 0)
-        return eddy_error_set(o->error, rc, "connect", "%s: .sock %d: %s", op, o->sock,
-                              eddy_strerror(rc));
-    if (t->cls == &eddy_tcp_transport)
-        eddy_fdstream_nodelay(c->o.loop, o->sock);
-    eddy_opening_succeed_later(&c->o);
-    return 0;
-}
-
-/* < 0 only for what the caller can do something about: the network's answers come by the loop. */
-static int start_with_address(struct connecting *c, const struct eddy_connection_opts *o,
-                              const struct eddy_addr *to, const struct eddy_addr *local)
-{
-    struct eddy_transport *t = &c->o.opened->t;
-
-    c->to = *to;
-    eddy_transport_set_peername(t, to);
-    int rc = eddy_io_connect(&t->io, to, local->len ? local : NULL);
-    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS)
-        return refused_at_once(o->error, rc, to, local);
-    if (rc == -EAGAIN && to->u.sa.sa_family == AF_UNIX) {
-        wait_for_backlog(c);
-    } else if (rc < 0) {
-        struct eddy_error e;
-
-        refused_at_once(&e, rc, to, local);
-        eddy_opening_fail_later(&c->o, &e);
-        return 0;
-    }
-    if (o->timeout > 0)
-        eddy_loop_call_later_site(c->o.loop, &c->deadline, o->timeout, o->site);
-    return 0;
-}
-
-static int start(struct connecting *c, const struct eddy_connection_opts *o, const char *op,
-                 const struct eddy_addr *to, const struct eddy_addr *local)
-{
-    struct eddy_sys *sys = c->o.loop->sys;
-    int rc = o->use_sock ? start_with_sock(c, o, op) : start_with_address(c, o, to, local);
-
-    if (rc == 0 && o->keep_alive && c->o.opened)
-        sys->cls->setsockopt(sys, c->o.opened->t.io.fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    return rc;
-}
-
-static bool is_unix(struct eddy_loop *loop, const struct eddy_connection_opts *o,
-                    const struct eddy_addr *to)
+static bool is_unix(struct eddy_loop *loop, int sock)
 {
     struct eddy_addr own;
 
-    if (!o->use_sock)
-        return to->u.sa.sa_family == AF_UNIX;
     own.u.sa.sa_family = AF_UNSPEC;
-    return loop->sys->cls->sockname(loop->sys, o->sock, &own) == 0 && own.u.sa.sa_family == AF_UNIX;
+    return loop->sys->cls->sockname(loop->sys, sock, &own) == 0 && own.u.sa.sa_family == AF_UNIX;
 }
 
-/* t of `c`; NULL: no memory. */
-static struct opened *new_transport(struct eddy_loop *loop, const struct eddy_connection_opts *o,
-                                    const struct eddy_addr *to, struct eddy_limits *limits)
+/* On failure .sock is closed, but on -EINVAL, by then or by giving up. */
+static int attach_sock(struct connecting *c, int sock)
 {
-    bool local = is_unix(loop, o, to);
+    struct eddy_loop *loop = c->o.loop;
+    struct eddy_sys *sys = loop->sys;
+    struct opened *s = eddy_connecting_transport(c, is_unix(loop, sock));
+    int rc = s ? sys->cls->adopt(sys, sock) : -ENOMEM;
 
-    return eddy_opened_new(sizeof(struct opened), loop,
-                           local ? &eddy_unix_transport : &eddy_tcp_transport,
-                           local ? &connecting_unix_io : &connecting_io, limits, o->site);
+    c->o.opened = s;
+    if (rc == 0)
+        rc = eddy_fdstream_attach(&s->t, sock, NULL);
+    if (rc < 0 && rc != -EINVAL)
+        sys->cls->close(sys, sock);
+    if (rc == 0 && c->max_fds > 0)
+        rc = eddy_unix_pass_fds(&s->t, c->max_fds);
+    return rc;
+}
+
+static int start_with_sock(struct connecting *c, const struct eddy_connection_opts *o,
+                           const char *op)
+{
+    struct eddy_sys *sys = c->o.loop->sys;
+    int rc = attach_sock(c, o->sock);
+
+    if (rc < 0)
+        return eddy_error_set(o->error, rc, "connect", "%s: .sock %d: %s", op, o->sock,
+                              eddy_strerror(rc));
+    if (c->o.opened->t.cls == &eddy_tcp_transport)
+        eddy_fdstream_nodelay(c->o.loop, o->sock);
+    if (c->keep_alive)
+        sys->cls->setsockopt(sys, o->sock, SOL_SOCKET, SO_KEEPALIVE, 1);
+    eddy_connecting_won_later(c);
+    return 0;
+}
+
+/* Why nothing was begun. */
+static int give_back(struct eddy_loop *loop, const struct eddy_connection_opts *o, const char *op,
+                     int rc)
+{
+    if (rc == -EINVAL)
+        return refuse(o, rc, op, "the protocol is attached already, or not initialised");
+    if (o->use_sock)
+        loop->sys->cls->close(loop->sys, o->sock);
+    return refuse(o, rc, op, "no memory");
 }
 
 int eddy_connect(struct eddy_loop *loop, struct eddy_protocol *p,
                  const struct eddy_connection_opts *o, const char *op, const struct eddy_addr *to,
-                 const struct eddy_addr *local, unsigned max_fds, struct eddy_future **ret)
+                 unsigned max_fds, struct eddy_future **ret)
 {
-    struct eddy_limits *limits = NULL;
+    struct connecting *c = NULL;
 
-    int rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
-                             o->write_timeout, o->linger, &limits);
+    int rc = eddy_connecting_new(o, max_fds, room(o->host) + room(o->local_host), &c);
     if (rc == -EINVAL)
         return refuse(o, rc, op, "impossible limits or time-outs");
-    struct connecting *c = rc == 0 ? new_connecting(o, max_fds) : NULL;
-    struct opened *s = c ? new_transport(loop, o, to, limits) : NULL;
-    eddy_limits_unref(limits);
-    rc = s ? eddy_opening_begin(&c->o, &connecting_class, loop, p, s, ret != NULL) : -ENOMEM;
-    if (rc < 0) {
-        if (s)
-            eddy_opened_drop(s);
-        eddy_free(c);
-        if (o->use_sock && rc != -EINVAL)
-            loop->sys->cls->close(loop->sys, o->sock);
-        return refuse(o, rc, op,
-                      rc == -EINVAL ? "the protocol is attached already, or not initialised"
-                                    : "no memory");
+    rc = eddy_opening_begin(c ? &c->o : NULL, &eddy_connecting_class, loop, p, NULL, ret != NULL);
+    if (rc < 0)
+        return give_back(loop, o, op, rc);
+    if (o->use_sock) {
+        rc = start_with_sock(c, o, op);
+    } else {
+        set_host(c, o, to);
+        set_local(c, o, to);
+        rc = eddy_connecting_start(c, o->error);
     }
-    rc = start(c, o, op, to, local);
     if (rc < 0) {
         eddy_opening_undo(&c->o);
         return rc;
@@ -320,7 +234,7 @@ int eddy_connect(struct eddy_loop *loop, struct eddy_protocol *p,
 int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
                            const struct eddy_connection_opts *o, struct eddy_future **ret)
 {
-    struct eddy_addr to = {.len = 0}, local = {.len = 0};
+    struct eddy_addr to = {.len = 0};
 
     if (!loop || !o)
         return -EINVAL;
@@ -332,9 +246,9 @@ int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
     if (!o->host == !o->use_sock)
         return refuse(o, -EINVAL, create_connection,
                       "either .host and .port or .sock must be given");
-    rc = o->use_sock ? eddy_connect_check_sock(loop, o, create_connection)
-                     : check_addresses(o, &to, &local);
-    return rc < 0 ? rc : eddy_connect(loop, p, o, create_connection, &to, &local, 0, ret);
+    rc =
+        o->use_sock ? eddy_connect_check_sock(loop, o, create_connection) : check_addresses(o, &to);
+    return rc < 0 ? rc : eddy_connect(loop, p, o, create_connection, &to, 0, ret);
 }
 
 int eddy_connect_accepted_socket(struct eddy_loop *loop, struct eddy_protocol *p, int sock,

@@ -4,6 +4,7 @@
 
 #include "transports/opening.h"
 #include <eddy/datagram.h>
+#include <eddy/resolver.h>
 
 /* One that waits, to be sent or to be told. */
 struct packet {
@@ -46,6 +47,35 @@ void eddy_datagram_init(struct datagram *d);
 /* Whether a class is one of a datagram protocol: as eddy_protocol_class_check. */
 int eddy_datagram_check_class(const struct eddy_protocol_class *cls, const char *op,
                               struct eddy_error *e);
+
+/* ---- datagram_ends.c ---- */
+
+/* Two addresses that go together; len 0: none. */
+struct ends {
+    int family;
+    struct eddy_addr local, remote;
+};
+
+/* What one of them may be. */
+struct side {
+    struct eddy_query query;       /* host NULL: there is nothing to look up */
+    struct eddy_addresses *answer; /* NULL: these are in `own` */
+    struct eddy_addr own[2];
+    size_t count; /* 0: nothing is asked for */
+};
+
+/* Zeroed at the beginning. */
+struct sides {
+    struct side local, remote;
+    int family;  /* the one asked for, or 0 */
+    size_t next; /* pair */
+};
+
+/* Fails with the reason in o->error, as eddy_datagram_refuse does. Strings are borrowed. */
+int eddy_sides_init(struct sides *s, const struct eddy_datagram_opts *o);
+/* The next pair to be tried; false: there is no other. */
+bool eddy_sides_next(struct sides *s, struct ends *ret);
+int eddy_datagram_refuse(const struct eddy_datagram_opts *o, int code, const char *why);
 
 /* ---- datagram_receive.c ---- */
 

@@ -1,121 +1,25 @@
-/* Making a datagram endpoint: all of it happens inside the call, but for connection_made. */
+/*
+ * Making a datagram endpoint: all of it happens inside the call, but for connection_made; or, if
+ * there are names to be looked up, from the loop when they are found.
+ */
 #include "framework/base/alloc.h"
 #include "framework/base/opts.h"
 #include "transports/datagram.h"
 #include "transports/unix.h"
 #include <string.h>
 
-/* Two addresses that go together; len 0: none. */
-struct ends {
-    int family;
-    struct eddy_addr local, remote;
+/* Pairs that are tried: more than anybody has, and few enough for one turn of the loop, whatever a
+ * name server says. */
+#define MOST_TRIES 64
+
+/* From the options to the endpoint. */
+struct endpoint {
+    struct opening o;               /* first */
+    struct eddy_datagram_opts opts; /* the names are behind it */
+    struct eddy_limits *limits;
+    struct sides sides;
+    char names[];
 };
-
-#define MOST_ENDS 2
-
-static int refuse(const struct eddy_datagram_opts *o, int code, const char *why)
-{
-    return eddy_error_set(o->error, code, "endpoint", "create_datagram_endpoint: %s", why);
-}
-
-/* ---- addresses ---- */
-
-static bool is_unix(const struct eddy_datagram_opts *o)
-{
-    return o->local_path || o->remote_path || o->family == AF_UNIX;
-}
-
-/* The family: of the pair so far, or the one asked for. */
-static int parse_host(const struct eddy_datagram_opts *o, const char *host, int port,
-                      struct ends *ends, struct eddy_addr *ret)
-{
-    if (eddy_addr_parse(host, port, ret) < 0)
-        return eddy_error_set(o->error, -EINVAL, "endpoint",
-                              port < 0 || port > 65535
-                                  ? "create_datagram_endpoint: %s: port %d is out of range"
-                                  : "create_datagram_endpoint: %s:%d: not a numeric address, and "
-                                    "names are not looked up yet",
-                              host, port);
-    if (ends->family && ends->family != ret->u.sa.sa_family)
-        return refuse(o, -EINVAL, "no matching pair: the addresses are of different families");
-    ends->family = ret->u.sa.sa_family;
-    return 0;
-}
-
-static int any_of(int family, int port, struct ends *ret)
-{
-    ret->family = family;
-    ret->remote.len = 0;
-    return eddy_addr_parse(family == AF_INET6 ? "::" : "0.0.0.0", port, &ret->local);
-}
-
-/* Contract S45: the pairs to be tried, in order. Returns their number. */
-static int udp_ends(const struct eddy_datagram_opts *o, struct ends ret[MOST_ENDS])
-{
-    struct ends *e = &ret[0];
-    int rc = 0;
-
-    e->family = o->family;
-    if (o->remote_host)
-        rc = parse_host(o, o->remote_host, o->remote_port, e, &e->remote);
-    else if (o->remote_port)
-        rc = refuse(o, -EINVAL, ".remote_port without .remote_host");
-    if (rc == 0 && o->local_host)
-        rc = parse_host(o, o->local_host, o->local_port, e, &e->local);
-    if (rc < 0)
-        return rc;
-    if (!o->local_host && o->local_port) {
-        if (o->local_port < 0 || o->local_port > 65535)
-            return refuse(o, -EINVAL, ".local_port is out of range");
-        if (!e->family) { /* all interfaces, of the family that there is */
-            any_of(AF_INET, o->local_port, &ret[0]);
-            any_of(AF_INET6, o->local_port, &ret[1]);
-            return 2;
-        }
-        struct eddy_addr remote = e->remote;
-        any_of(e->family, o->local_port, e);
-        e->remote = remote;
-    }
-    if (!e->family)
-        return refuse(o, -EINVAL, "no address, and no .family");
-    return 1;
-}
-
-static int parse_path(const struct eddy_datagram_opts *o, const char *path, size_t len,
-                      struct eddy_addr *ret)
-{
-    return path ? eddy_unix_addr(path, len, "create_datagram_endpoint", o->error, ret) : 0;
-}
-
-static int unix_ends(const struct eddy_datagram_opts *o, struct ends *ret)
-{
-    if (o->local_host || o->remote_host || o->local_port || o->remote_port)
-        return refuse(o, -EINVAL, "paths and hosts exclude each other");
-    if (o->family && o->family != AF_UNIX)
-        return refuse(o, -EINVAL, "a path is not of the family asked for");
-    if (o->report_errors)
-        return refuse(o, EDDY_ENOT_SUPPORTED, ".report_errors is for UDP");
-    if (o->seqpacket && !o->remote_path)
-        return refuse(o, -EINVAL, ".seqpacket needs .remote_path");
-    ret->family = AF_UNIX;
-    int rc = parse_path(o, o->local_path, o->local_path_len, &ret->local);
-    return rc < 0 ? rc : parse_path(o, o->remote_path, o->remote_path_len, &ret->remote);
-}
-
-/* Returns their number, or < 0. */
-static int find_ends(const struct eddy_datagram_opts *o, struct ends ret[MOST_ENDS])
-{
-    memset(ret, 0, sizeof *ret * MOST_ENDS);
-    if (!is_unix(o))
-        return o->seqpacket ? refuse(o, -EINVAL, ".seqpacket is for unix sockets")
-               : o->family && o->family != AF_INET && o->family != AF_INET6
-                   ? refuse(o, -EINVAL, ".family is not one of datagrams")
-                   : udp_ends(o, ret);
-    if (o->seqpacket && o->allow_broadcast)
-        return refuse(o, -EINVAL, ".allow_broadcast is not for connections");
-    int rc = unix_ends(o, ret);
-    return rc < 0 ? rc : 1;
-}
 
 /* ---- a socket of the caller's ---- */
 
@@ -127,21 +31,22 @@ static int check_sock(struct eddy_loop *loop, const struct eddy_datagram_opts *o
 
     if (o->local_host || o->remote_host || o->local_port || o->remote_port || o->local_path ||
         o->remote_path || o->family || o->seqpacket || o->reuse_port || o->allow_broadcast)
-        return refuse(o, -EINVAL,
-                      ".sock excludes .local_host, .local_port, .local_path, .remote_host, "
-                      ".remote_port, .remote_path, .family, .seqpacket, .reuse_port and "
-                      ".allow_broadcast");
+        return eddy_datagram_refuse(
+            o, -EINVAL,
+            ".sock excludes .local_host, .local_port, .local_path, .remote_host, "
+            ".remote_port, .remote_path, .family, .seqpacket, .reuse_port and "
+            ".allow_broadcast");
     if (o->sock < 0 || sys->cls->getsockopt(sys, o->sock, SOL_SOCKET, SO_TYPE, ret_type) < 0)
-        return refuse(o, -EINVAL, ".sock is not a socket");
+        return eddy_datagram_refuse(o, -EINVAL, ".sock is not a socket");
     if (*ret_type == SOCK_STREAM)
-        return refuse(o, -EINVAL, ".sock is a stream socket");
+        return eddy_datagram_refuse(o, -EINVAL, ".sock is a stream socket");
     if (eddy_loop_io(loop, o->sock))
-        return refuse(o, EDDY_EFD_IN_USE, ".sock is in use by this loop");
+        return eddy_datagram_refuse(o, EDDY_EFD_IN_USE, ".sock is in use by this loop");
     memset(ret, 0, sizeof *ret);
     if (sys->cls->peername(sys, o->sock, &ret->remote) < 0)
         ret->remote.len = 0;
     if (sys->cls->sockname(sys, o->sock, &ret->local) < 0)
-        return refuse(o, -EINVAL, ".sock has no name");
+        return eddy_datagram_refuse(o, -EINVAL, ".sock has no name");
     ret->family = ret->local.len ? ret->local.u.sa.sa_family : AF_UNIX;
     return 0;
 }
@@ -238,38 +143,38 @@ static int make_socket(struct eddy_sys *sys, const struct eddy_datagram_opts *o,
 }
 
 /* Of the first pair that works, which is *ret; else the first error. */
-static int make_first(struct eddy_sys *sys, const struct eddy_datagram_opts *o,
-                      const struct ends *pairs, int n, struct ends *ret)
+static int make_first(struct eddy_sys *sys, const struct eddy_datagram_opts *o, struct sides *s,
+                      struct ends *ret)
 {
     int first = 0;
 
-    for (int i = 0; i < n; i++) {
-        int fd = make_socket(sys, o, &pairs[i]);
+    for (int i = 0; i < MOST_TRIES && eddy_sides_next(s, ret); i++) {
+        int fd = make_socket(sys, o, ret);
 
-        *ret = pairs[i];
         if (fd >= 0)
             return fd;
         if (i == 0)
-            first = name_failure(o, fd, &pairs[i]);
+            first = name_failure(o, fd, ret);
     }
-    return first;
+    return first ? first
+                 : eddy_datagram_refuse(
+                       o, -EINVAL,
+                       "no matching pair: the addresses are of different families, or not of "
+                       "the one asked for");
 }
 
 /* ---- the endpoint ---- */
 
-static const struct opening_class endpoint_opening = {.op = "endpoint"};
-
-static struct datagram *new_datagram(struct eddy_loop *loop, const struct eddy_datagram_opts *o,
-                                     const struct ends *e, bool seqpacket,
-                                     struct eddy_limits *limits)
+static struct datagram *new_datagram(struct endpoint *ep, const struct ends *e, bool seqpacket)
 {
+    const struct eddy_datagram_opts *o = &ep->opts;
     bool local = e->family == AF_UNIX;
     struct datagram *d = (struct datagram *)eddy_opened_new(
-        sizeof *d, loop,
+        sizeof *d, ep->o.loop,
         seqpacket ? &eddy_seqpacket_transport
         : local   ? &eddy_unix_datagram_transport
                   : &eddy_udp_transport,
-        local ? &eddy_unix_datagram_io : &eddy_udp_io, limits, o->site);
+        local ? &eddy_unix_datagram_io : &eddy_udp_io, ep->limits, o->site);
 
     if (!d)
         return NULL;
@@ -302,57 +207,193 @@ static int attach(struct datagram *d, int fd, const struct eddy_datagram_opts *o
     return rc == -EINVAL && !o->use_sock ? -EMFILE : rc; /* more than select can hold */
 }
 
-/* From the descriptor on: ours, closed on failure. */
-static int open_endpoint(struct eddy_loop *loop, struct eddy_datagram_protocol *p, int fd,
-                         const struct eddy_datagram_opts *o, const struct ends *e, bool seqpacket,
-                         struct eddy_limits *limits, struct eddy_future **ret)
+/* From the descriptor on, which is still the caller's on failure. */
+static int open_endpoint(struct endpoint *ep, int fd, struct ends *e, bool seqpacket)
 {
-    struct opening *op = eddy_zalloc(sizeof *op);
-    struct datagram *d = op ? new_datagram(loop, o, e, seqpacket, limits) : NULL;
-    int rc =
-        d ? eddy_opening_begin(op, &endpoint_opening, loop, &p->base, &d->o, ret != NULL) : -ENOMEM;
+    const struct eddy_datagram_opts *o = &ep->opts;
+    struct eddy_sys *sys = ep->o.loop->sys;
 
+    if (e->remote.len && !o->allow_broadcast) /* "any" address is another, once connected */
+        sys->cls->peername(sys, fd, &e->remote);
+    struct datagram *d = new_datagram(ep, e, seqpacket);
+    if (!d)
+        return eddy_datagram_refuse(o, -ENOMEM, eddy_strerror(-ENOMEM));
+    int rc = attach(d, fd, o, seqpacket);
     if (rc < 0) {
-        if (d)
-            eddy_opened_drop(&d->o);
-        eddy_free(op);
-        return refuse(o, rc,
-                      rc == -EINVAL ? "the protocol is attached already, or not initialised"
-                                    : eddy_strerror(rc));
+        eddy_opened_drop(&d->o);
+        return eddy_datagram_refuse(o, rc, eddy_strerror(rc));
     }
-    rc = attach(d, fd, o, seqpacket);
-    if (rc < 0) {
-        eddy_opening_undo(op);
-        return refuse(o, rc, eddy_strerror(rc));
-    }
-    eddy_opening_succeed_later(op);
-    eddy_opening_go_on(op, ret);
+    d->o.opening = &ep->o;
+    ep->o.opened = &d->o;
     return 0;
 }
+
+static int open_first(struct endpoint *ep)
+{
+    struct eddy_sys *sys = ep->o.loop->sys;
+    struct ends e;
+    int fd = make_first(sys, &ep->opts, &ep->sides, &e);
+
+    if (fd < 0)
+        return fd;
+    int rc = open_endpoint(ep, fd, &e, ep->opts.seqpacket);
+    if (rc < 0) {
+        sys->cls->close(sys, fd);
+        remove_stale(&e.local);
+    }
+    return rc;
+}
+
+/* ---- names ---- */
+
+static void found(struct endpoint *ep, struct side *s, void *answer, const struct eddy_error *error)
+{
+    struct eddy_error own;
+
+    if (error) {
+        eddy_opening_fail(&ep->o, error);
+        return;
+    }
+    s->answer = answer;
+    s->count = s->answer->count;
+    if (eddy_query_is_pending(&ep->sides.local.query) ||
+        eddy_query_is_pending(&ep->sides.remote.query))
+        return;
+    ep->opts.error = &own;
+    if (open_first(ep) < 0)
+        eddy_opening_fail(&ep->o, &own);
+    else
+        eddy_opening_succeed(&ep->o);
+}
+
+static void found_local(struct eddy_query *q, void *answer, const struct eddy_error *error)
+{
+    struct side *s = EDDY_CONTAINER_OF(q, struct side, query);
+
+    found(EDDY_CONTAINER_OF(s, struct endpoint, sides.local), s, answer, error);
+}
+
+static void found_remote(struct eddy_query *q, void *answer, const struct eddy_error *error)
+{
+    struct side *s = EDDY_CONTAINER_OF(q, struct side, query);
+
+    found(EDDY_CONTAINER_OF(s, struct endpoint, sides.remote), s, answer, error);
+}
+
+/* 1: there are names, and they are being looked up. */
+static int look_up(struct endpoint *ep)
+{
+    struct eddy_query *local = &ep->sides.local.query, *remote = &ep->sides.remote.query;
+    int rc = 0;
+
+    local->done = found_local;
+    remote->done = found_remote;
+    if (local->host)
+        rc = eddy_query_start(ep->o.loop, local, ep->opts.error);
+    if (rc == 0 && remote->host)
+        rc = eddy_query_start(ep->o.loop, remote, ep->opts.error);
+    return rc < 0 ? rc : local->host || remote->host;
+}
+
+static void stop(struct opening *o)
+{
+    struct endpoint *ep = (struct endpoint *)o;
+
+    eddy_query_cancel(&ep->sides.local.query);
+    eddy_query_cancel(&ep->sides.remote.query);
+}
+
+static void fini(struct opening *o)
+{
+    struct endpoint *ep = (struct endpoint *)o;
+
+    eddy_answer_free(ep->sides.local.answer);
+    eddy_answer_free(ep->sides.remote.answer);
+    eddy_limits_unref(ep->limits);
+}
+
+static const struct opening_class endpoint_opening = {
+    .op = "endpoint",
+    .stop = stop,
+    .fini = fini,
+};
+
+/* ---- the call ---- */
 
 static int check(struct eddy_loop *loop, struct eddy_datagram_protocol *p,
                  const struct eddy_datagram_opts *o)
 {
-    struct eddy_attempt trial;
     int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
 
     if (rc < 0)
         return rc;
     if (!p)
-        return refuse(o, -EINVAL, "no protocol");
+        return eddy_datagram_refuse(o, -EINVAL, "no protocol");
     rc = eddy_datagram_check_class(p->base.cls, "create_datagram_endpoint", o->error);
     if (rc < 0)
         return rc;
     if (!eddy_loop_is_open(loop))
-        return refuse(o, EDDY_ELOOP_CLOSED, "the loop is closed");
+        return eddy_datagram_refuse(o, EDDY_ELOOP_CLOSED, "the loop is closed");
     if (!loop->backend->cls->try_send_messages || !loop->sys->cls->recv_messages)
-        return refuse(o, EDDY_ENOT_SUPPORTED, "the loop's backend knows no datagrams");
-    /* Tried before a path is taken from whom p serves already. */
-    rc = eddy_protocol_begin_attempt(&p->base, &trial);
-    if (rc < 0)
-        return refuse(o, rc, "the protocol is attached already, or not initialised");
-    eddy_protocol_end_attempt(&p->base);
+        return eddy_datagram_refuse(o, EDDY_ENOT_SUPPORTED,
+                                    "the loop's backend knows no datagrams");
     return 0;
+}
+
+static const char *put(char **at, const char *name)
+{
+    char *copy = *at;
+
+    if (!name)
+        return NULL;
+    *at = stpcpy(copy, name) + 1;
+    return copy;
+}
+
+static size_t room(const char *name)
+{
+    return name ? strlen(name) + 1 : 0;
+}
+
+/* NULL: no memory. */
+static struct endpoint *new_endpoint(const struct eddy_datagram_opts *o)
+{
+    struct endpoint *ep = eddy_zalloc(sizeof *ep + room(o->local_host) + room(o->remote_host));
+
+    if (!ep)
+        return NULL;
+    char *at = ep->names;
+    ep->opts = *o;
+    ep->opts.local_host = put(&at, o->local_host);
+    ep->opts.remote_host = put(&at, o->remote_host);
+    return ep;
+}
+
+/* 1: names are looked up, and the rest comes from the loop. */
+static int open_by_addresses(struct endpoint *ep)
+{
+    int rc = eddy_sides_init(&ep->sides, &ep->opts);
+
+    if (rc == 0)
+        rc = look_up(ep);
+    return rc == 0 ? open_first(ep) : rc;
+}
+
+/* sock: between which addresses .sock is. */
+static int start(struct endpoint *ep, struct ends *sock, int type)
+{
+    const struct eddy_datagram_opts *o = &ep->opts;
+    int rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
+                             o->write_timeout, 0, &ep->limits);
+
+    if (rc < 0)
+        return eddy_datagram_refuse(
+            o, rc, rc == -EINVAL ? "impossible limits or time-outs" : eddy_strerror(rc));
+    rc = o->use_sock ? open_endpoint(ep, o->sock, sock, type == SOCK_SEQPACKET)
+                     : open_by_addresses(ep);
+    if (rc == 0)
+        eddy_opening_succeed_later(&ep->o);
+    return rc < 0 ? rc : 0;
 }
 
 /* Errors after which a socket of the caller's is still the caller's. */
@@ -364,35 +405,31 @@ static bool is_callers(int rc)
 int eddy_create_datagram_endpoint(struct eddy_loop *loop, struct eddy_datagram_protocol *p,
                                   const struct eddy_datagram_opts *o, struct eddy_future **ret)
 {
-    struct ends pairs[MOST_ENDS], e;
-    struct eddy_limits *limits = NULL;
-    int type = SOCK_DGRAM, n = 1, fd;
+    struct ends sock;
+    int type = SOCK_DGRAM;
 
     if (!loop || !o)
         return -EINVAL;
     int rc = check(loop, p, o);
-    if (rc == 0)
-        rc = o->use_sock ? check_sock(loop, o, &e, &type) : (n = find_ends(o, pairs));
+    if (rc == 0 && o->use_sock)
+        rc = check_sock(loop, o, &sock, &type);
     if (rc < 0)
         return rc;
-    rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
-                         o->write_timeout, 0, &limits);
-    if (rc == -EINVAL)
-        return refuse(o, rc, "impossible limits or time-outs");
-    if (rc == 0)
-        rc = fd = o->use_sock ? o->sock : make_first(loop->sys, o, pairs, n, &e);
-    else
-        fd = o->use_sock ? o->sock : -1;
-    bool seqpacket = o->seqpacket || type == SOCK_SEQPACKET;
-    if (rc >= 0 && e.remote.len &&
-        !o->allow_broadcast) /* "any" address is another, once connected */
-        loop->sys->cls->peername(loop->sys, fd, &e.remote);
-    if (rc >= 0)
-        rc = open_endpoint(loop, p, fd, o, &e, seqpacket, limits, ret);
-    eddy_limits_unref(limits);
-    if (rc < 0 && fd >= 0 && !(o->use_sock && is_callers(rc)))
-        loop->sys->cls->close(loop->sys, fd);
-    if (rc < 0 && fd >= 0 && !o->use_sock)
-        remove_stale(&e.local);
+    struct endpoint *ep = new_endpoint(o);
+    rc = eddy_opening_begin(ep ? &ep->o : NULL, &endpoint_opening, loop, &p->base, NULL,
+                            ret != NULL);
+    if (rc < 0) {
+        eddy_datagram_refuse(o, rc,
+                             rc == -EINVAL ? "the protocol is attached already, or not initialised"
+                                           : eddy_strerror(rc));
+    } else {
+        rc = start(ep, &sock, type);
+        if (rc < 0)
+            eddy_opening_undo(&ep->o);
+        else
+            eddy_opening_go_on(&ep->o, ret);
+    }
+    if (rc < 0 && o->use_sock && !is_callers(rc))
+        loop->sys->cls->close(loop->sys, o->sock);
     return rc;
 }

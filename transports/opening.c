@@ -53,6 +53,13 @@ static void drop(struct opening *o)
         eddy_opened_drop(s);
 }
 
+static void free_opening(struct opening *o)
+{
+    if (o->cls->fini)
+        o->cls->fini(o);
+    eddy_free(o);
+}
+
 /* No call of anybody reaches it any more. */
 static void stop(struct opening *o)
 {
@@ -80,7 +87,7 @@ void eddy_opening_succeed(struct opening *o)
     if (f)
         eddy_future_set_result_unless_cancelled(f, NULL, NULL);
     eddy_future_unref(f);
-    eddy_free(o);
+    free_opening(o);
 }
 
 void eddy_opening_fail(struct opening *o, const struct eddy_error *why)
@@ -94,7 +101,7 @@ void eddy_opening_fail(struct opening *o, const struct eddy_error *why)
     if (f && !eddy_future_is_done(f))
         eddy_future_set_error(f, &e);
     eddy_future_unref(f);
-    eddy_free(o);
+    free_opening(o);
 }
 
 /* ---- what happens to it ---- */
@@ -129,9 +136,11 @@ static void give_up(struct eddy_attempt *a, const struct eddy_error *why)
 {
     struct opening *o = (struct opening *)a;
     struct eddy_future *f = o->future;
+    struct eddy_error own;
 
     if (why) {
-        eddy_opening_fail_later(o, why);
+        eddy_error_copy(&own, why);
+        eddy_opening_fail_later(o, &own);
         return;
     }
     stop(o); /* the protocol was detached: nobody is told but the future */
@@ -139,7 +148,7 @@ static void give_up(struct eddy_attempt *a, const struct eddy_error *why)
     if (f)
         eddy_future_cancel(f, "the protocol was detached");
     eddy_future_unref(f);
-    eddy_free(o);
+    free_opening(o);
 }
 
 static void future_cancelled(struct eddy_future *f, void *user)
@@ -168,24 +177,29 @@ int eddy_opening_begin(struct opening *o, const struct opening_class *cls, struc
                        struct eddy_protocol *p, struct opened *s, bool with_future)
 {
     struct eddy_future *f = NULL;
-    int rc = with_future ? eddy_future_new(loop, &f) : 0;
+    int rc = !o ? -ENOMEM : with_future ? eddy_future_new(loop, &f) : 0;
 
-    if (rc < 0)
-        return rc;
-    o->attempt.give_up = give_up;
-    rc = eddy_protocol_begin_attempt(p, &o->attempt);
+    if (o)
+        o->cls = cls;
+    if (rc == 0)
+        rc = eddy_protocol_begin_attempt(p, &o->attempt);
     if (rc < 0) {
         eddy_future_unref(f);
+        if (s)
+            eddy_opened_drop(s);
+        if (o)
+            free_opening(o);
         return rc;
     }
-    o->cls = cls;
+    o->attempt.give_up = give_up;
     o->resource.loop_closing = loop_closing;
     o->loop = loop;
     o->protocol = p;
     o->future = f;
     o->later.fn = run_later;
     o->opened = s;
-    s->opening = o;
+    if (s)
+        s->opening = o;
     return 0;
 }
 
@@ -196,7 +210,7 @@ void eddy_opening_undo(struct opening *o)
         o->cls->stop(o);
     drop(o);
     eddy_future_unref(o->future);
-    eddy_free(o);
+    free_opening(o);
 }
 
 void eddy_opening_go_on(struct opening *o, struct eddy_future **ret)

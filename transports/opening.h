@@ -35,6 +35,8 @@ struct opening_class {
     void (*stop)(struct opening *o);
     /* In the place of eddy_opened_drop. */
     void (*drop)(struct opening *o, struct opened *s);
+    /* Last: what it holds is freed, o itself after that. NULL: nothing. */
+    void (*fini)(struct opening *o);
 };
 
 /* Embedded first in what is allocated by eddy_zalloc for the time being; freed with it. */
@@ -45,14 +47,15 @@ struct opening {
     struct eddy_loop *loop;
     struct eddy_protocol *protocol;
     struct eddy_future *future; /* may be NULL; referenced */
-    struct opened *opened;
-    struct eddy_handle later; /* failed, or made, but not inside the user's call */
-    bool made;                /* connection_made runs */
-    struct eddy_error error;  /* code 0: none */
+    struct opened *opened;      /* what connection_made will be of; NULL: not known yet */
+    struct eddy_handle later;   /* failed, or made, but not inside the user's call */
+    bool made;                  /* connection_made runs */
+    struct eddy_error error;    /* code 0: none */
 };
 
-/* Begins: p is attached to the attempt, and s is o's. With a future if there is to be one. < 0:
- * nothing has changed: -EINVAL (p is attached already, or not initialised), -ENOMEM. */
+/* Begins: p is attached to the attempt, and s, if there is one already, is o's. With a future if
+ * there is to be one. Both o and s are taken; on failure they are freed, and all else is as it was:
+ * -EINVAL (p is attached already, or not initialised), -ENOMEM (or o is NULL). */
 int eddy_opening_begin(struct opening *o, const struct opening_class *cls, struct eddy_loop *loop,
                        struct eddy_protocol *p, struct opened *s, bool with_future);
 /* The creating call fails after all: undoes begin, without a callback, and frees o. Drops s. */

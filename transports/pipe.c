@@ -515,16 +515,12 @@ static int connect_pipe(enum pipe_way way, struct eddy_loop *loop, struct eddy_p
                          o->write_timeout, 0, &limits);
     if (rc == -EINVAL)
         return refuse(w, o, rc, "impossible limits or time-outs");
-    struct opening *opening = rc == 0 ? eddy_zalloc(sizeof *opening) : NULL;
-    struct opened *s = opening ? new_pipe(loop, way, &n, limits, o->site) : NULL;
+    struct opened *s = rc == 0 ? new_pipe(loop, way, &n, limits, o->site) : NULL;
+    struct opening *opening = s ? eddy_zalloc(sizeof *opening) : NULL;
     eddy_limits_unref(limits);
-    rc = s ? eddy_opening_begin(opening, &w->opening, loop, p, s, ret != NULL) : -ENOMEM;
-    if (rc < 0) {
-        if (s)
-            eddy_opened_drop(s);
-        eddy_free(opening);
+    rc = eddy_opening_begin(opening, &w->opening, loop, p, s, ret != NULL);
+    if (rc < 0)
         return give_back(w, o, loop->sys, rc);
-    }
     rc = start(s, o, &n);
     if (rc < 0) {
         eddy_opening_undo(opening);

@@ -353,25 +353,22 @@ static int begin(struct eddy_loop *loop, struct eddy_subprocess_protocol *p, str
                  bool with_future, struct streams *streams, struct starting **ret)
 {
     struct subprocess *s = eddy_process_new(loop, a->o->site);
-    struct starting *c = s ? eddy_zalloc(sizeof *c) : NULL;
-    int rc = c ? open_streams(s, a->o, streams) : -ENOMEM;
+    int rc = s ? open_streams(s, a->o, streams) : -ENOMEM;
 
-    if (rc < 0) {
-        refuse(a, rc, rc == -ENOMEM ? "no memory" : eddy_strerror(rc));
-    } else {
-        c->started.fn = run_started;
-        rc = eddy_opening_begin(&c->o, &starting_class, loop, &p->base, &s->base, with_future);
-        if (rc < 0)
-            refuse(a, rc,
-                   rc == -EINVAL ? "the protocol is attached already, or not initialised"
-                                 : "no memory");
-    }
     if (rc < 0) {
         if (s)
             eddy_opened_drop(&s->base);
-        eddy_free(c);
-        return rc;
+        return refuse(a, rc, rc == -ENOMEM ? "no memory" : eddy_strerror(rc));
     }
+    struct starting *c = eddy_zalloc(sizeof *c);
+    if (c)
+        c->started.fn = run_started;
+    rc = eddy_opening_begin(c ? &c->o : NULL, &starting_class, loop, &p->base, &s->base,
+                            with_future);
+    if (rc < 0)
+        return refuse(a, rc,
+                      rc == -EINVAL ? "the protocol is attached already, or not initialised"
+                                    : "no memory");
     *ret = c;
     return 0;
 }
@@ -380,7 +377,7 @@ static int start(struct eddy_loop *loop, struct eddy_subprocess_protocol *p, str
                  struct eddy_future **ret)
 {
     struct streams streams = {.fd = {-1, -1, -1}};
-    struct starting *c;
+    struct starting *c = NULL;
     int rc = check(loop, p, a);
 
     if (rc < 0)

@@ -52,7 +52,7 @@ static int check_place(const struct place *p, struct eddy_loop *loop, struct edd
 int eddy_create_unix_connection(struct eddy_loop *loop, struct eddy_protocol *p,
                                 const struct eddy_unix_connection_opts *u, struct eddy_future **ret)
 {
-    struct eddy_addr to, local = {.len = 0};
+    struct eddy_addr to;
 
     if (!loop || !u)
         return -EINVAL;
@@ -80,7 +80,7 @@ int eddy_create_unix_connection(struct eddy_loop *loop, struct eddy_protocol *p,
         rc = check_place(&place, loop, &to);
     if (rc == 0 && o.use_sock)
         rc = eddy_connect_check_sock(loop, &o, connecting);
-    return rc < 0 ? rc : eddy_connect(loop, p, &o, connecting, &to, &local, u->max_fds, ret);
+    return rc < 0 ? rc : eddy_connect(loop, p, &o, connecting, &to, u->max_fds, ret);
 }
 
 /* ---- servers ---- */

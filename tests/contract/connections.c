@@ -60,13 +60,28 @@ static void S2_G3_G4_bad_options_are_refused(void)
     int port = s.port;
     s.client.detached = true; /* any callback fails */
     check_refused(&s, EDDY_CONNECTION(.port = port), -EINVAL);
-    check_refused(&s, EDDY_CONNECTION(.host = "localhost", .port = port), -EINVAL);
     check_refused(&s, EDDY_CONNECTION(.host = "", .port = port), -EINVAL);
     check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = 65536), -EINVAL);
     check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = -1), -EINVAL);
     check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .family = AF_INET6),
                   -EINVAL);
-    check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .local_host = "here"),
+    check_refused(&s, EDDY_CONNECTION(.host = "localhost", .port = -1), -EINVAL);
+    check_refused(&s, EDDY_CONNECTION(.host = "localhost", .port = port, .family = AF_UNIX),
+                  -EINVAL);
+    check_refused(&s, EDDY_CONNECTION(.host = "localhost", .port = port, .flags = 1 << 30),
+                  -EINVAL);
+    check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .flags = 1 << 30),
+                  -EINVAL);
+    check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .local_host = ""),
+                  -EINVAL);
+    check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .local_port = 65536),
+                  -EINVAL);
+    check_refused(&s, EDDY_CONNECTION(.host = "localhost", .port = port, .local_port = -1),
+                  -EINVAL);
+    check_refused(&s,
+                  EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .happy_eyeballs_delay = -2),
+                  -EINVAL);
+    check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .interleave = -2),
                   -EINVAL);
     check_refused(&s, EDDY_CONNECTION(.host = "127.0.0.1", .port = port, .local_host = "::1"),
                   -EINVAL);
@@ -542,16 +557,34 @@ static void G28_descriptors_are_close_on_exec_and_non_blocking(void)
     stage_close(&s);
 }
 
+static void check_keep_alive(struct stage *s)
+{
+    int on = 0;
+    int fd = eddy_transport_fd(s->client.t);
+    CHECK_INT(s->sys->cls->getsockopt(s->sys, fd, SOL_SOCKET, SO_KEEPALIVE, &on), 0);
+    CHECK(on != 0);
+}
+
 static void S20_keep_alive(void)
 {
     struct stage s;
-    int on = 0;
     stage_init(&s);
     s.connection_opts.keep_alive = true;
     stage_open(&s);
-    int fd = eddy_transport_fd(s.client.t);
-    CHECK_INT(s.sys->cls->getsockopt(s.sys, fd, SOL_SOCKET, SO_KEEPALIVE, &on), 0);
-    CHECK(on != 0);
+    check_keep_alive(&s);
+    stage_close(&s);
+}
+
+static void S4_S20_keep_alive_of_a_socket_made_elsewhere(void)
+{
+    struct stage s;
+    stage_init(&s);
+    stage_begin(&s);
+    int fd = raw_connect(&s);
+    s.connection_opts = *EDDY_CONNECTION(.sock = fd, .use_sock = true, .keep_alive = true);
+    CHECK_INT(actor_connect(&s.client), 0);
+    UNTIL(&s, s.client.done);
+    check_keep_alive(&s);
     stage_close(&s);
 }
 
@@ -596,6 +629,7 @@ const struct test_case test_cases[] = {
     CASE(S13_cancelled_while_the_host_is_silent),
     CASE(G28_descriptors_are_close_on_exec_and_non_blocking),
     CASE(S20_keep_alive),
+    CASE(S4_S20_keep_alive_of_a_socket_made_elsewhere),
     CASE(S1_an_echo_to_oneself_a_hundred_times),
     {NULL, NULL},
 };

@@ -33,7 +33,9 @@ static void S45_addresses_must_match(void)
         create(EDDY_DATAGRAM(.local_host = "127.0.0.1", .remote_host = "::1", .remote_port = 9)),
         -EINVAL);
     CHECK_INT(create(EDDY_DATAGRAM(.local_host = "127.0.0.1", .family = AF_INET6)), -EINVAL);
-    CHECK_INT(create(EDDY_DATAGRAM(.local_host = "localhost")), -EINVAL);
+    CHECK_INT(create(EDDY_DATAGRAM(.remote_host = "127.0.0.1")), -EINVAL);
+    CHECK_INT(create(EDDY_DATAGRAM(.remote_host = "localhost")), -EINVAL);
+    CHECK_INT(create(EDDY_DATAGRAM(.local_host = "localhost", .local_port = 70000)), -EINVAL);
     CHECK_INT(create(EDDY_DATAGRAM(.local_host = "127.0.0.1", .local_port = 70000)), -EINVAL);
     CHECK_INT(create(EDDY_DATAGRAM(.local_port = -1)), -EINVAL);
     CHECK_INT(create(EDDY_DATAGRAM(.remote_port = 9)), -EINVAL);

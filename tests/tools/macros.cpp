@@ -1,5 +1,6 @@
 // The macros of the public headers, as a C++ program uses them. (Compiled, not run.)
 #include <eddy/eddy.h>
+#include <netdb.h>
 
 struct session {
     eddy_protocol base;
@@ -92,7 +93,11 @@ int main()
     eddy_create_server(loop, &messenger_class.base, EDDY_SERVER(.port = 7002), nullptr);
     eddy_protocol_init(&client.base, &session_class);
     eddy_create_connection(loop, &client.base,
-                           EDDY_CONNECTION(.host = "127.0.0.1", .port = 7000, .error = &err),
+                           EDDY_CONNECTION(.host = "localhost", .port = 7000, .family = AF_INET,
+                                           .local_host = "127.0.0.1", .timeout = EDDY_SEC(5),
+                                           .flags = AI_ADDRCONFIG, .happy_eyeballs_delay = EDDY_OFF,
+                                           .interleave = EDDY_OFF, .all_errors = true,
+                                           .error = &err),
                            nullptr);
     return eddy_serve(&echo_class, EDDY_SERVER(.host = "127.0.0.1", .port = 7000,
                                                .loop = EDDY_LOOP(.debug = true), .error = &err));

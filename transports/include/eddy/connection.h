@@ -15,19 +15,29 @@ extern "C" {
 struct eddy_connection_opts {
     size_t abi_size;
     const char *site; /* set by EDDY_CONNECTION: where the connection was opened */
-    const char *host; /* a numeric address */
+    const char *host; /* a name, or a numeric address */
     int port;
     int sock; /* or a connected stream socket, with .use_sock; the transport's, see below */
     bool use_sock;
-    int family;             /* AF_INET or AF_INET6: -EINVAL if host is another */
-    const char *local_host; /* bind to this numeric address first */
+    int family;             /* AF_INET or AF_INET6; 0: both */
+    const char *local_host; /* bind to this address, or one of those behind this name, first */
     int local_port;
-    bool keep_alive;   /* SO_KEEPALIVE */
-    eddy_nsec timeout; /* for connecting; 0 or EDDY_OFF: the system's */
+    bool keep_alive; /* SO_KEEPALIVE */
+    /* For all of it, look-ups included. 0 or EDDY_OFF: the system's for each attempt, and the
+     * resolver's. */
+    eddy_nsec timeout;
     eddy_nsec idle_timeout, write_timeout,
         linger;                              /* see eddy_transport_set_idle_timeout and so on */
     size_t write_low, write_high, write_max; /* 0: the defaults */
-    struct eddy_error *error;                /* filled in when the call fails */
+    int flags;                               /* of the look-ups: AI_*, see eddy_lookup_opts */
+    /* An attempt that is not done after so long gets company by the next address; 0: 250 ms;
+     * EDDY_OFF: one after the other. (RFC 8305; contract S9.) */
+    eddy_nsec happy_eyeballs_delay;
+    /* So many addresses of the first one's family, then the families take turns; 0: 1, or with the
+     * delay off none; EDDY_OFF: the resolver's order. (Contract S11.) */
+    int interleave;
+    bool all_errors;          /* if all fail: EDDY_EMULTIPLE with the errors as its children */
+    struct eddy_error *error; /* filled in when the call fails */
     void *reserved[4];
 };
 
@@ -37,15 +47,21 @@ struct eddy_connection_opts {
     EDDY_LITERAL_(eddy_connection_opts, .abi_size = sizeof(struct eddy_connection_opts), \
                   .site = EDDY_SITE, __VA_ARGS__)
 
-/* Connects and attaches `p`, which must be initialised and not attached; it may be attached again
- * from its own connection_lost, connect_failed or fini. 0: connection_made or connect_failed
- * follows from the loop, exactly one of them. The future in *ret (which may be NULL; else the
- * caller's reference) carries the status only; it is done after connection_made, and cancelling it
- * gives up. < 0: nothing was begun and no callback comes. -EINVAL: bad options or protocol, or a
- * host that is not numeric (names are not looked up yet); -ENOMEM; -EMFILE; EDDY_EFD_IN_USE: .sock
- * is this loop's already; EDDY_ELOOP_CLOSED; -E2BIG: options of a later version. .sock is still the
- * caller's after -EINVAL, -E2BIG, EDDY_EFD_IN_USE and EDDY_ELOOP_CLOSED, closed after any other
- * failure (contract G29). */
+/* Looks up what is not numeric, connects to one of the addresses, and attaches `p`, which must be
+ * initialised and not attached; it may be attached again from its own connection_lost,
+ * connect_failed or fini. 0: connection_made or connect_failed follows from the loop, exactly one
+ * of them. The future in *ret (which may be NULL; else the caller's reference) carries the status
+ * only; it is done after connection_made, and cancelling it gives up.
+ *
+ * connect_failed brings: EDDY_EDNS, with one of EAI_* as detail (eddy/resolver.h); the -errno of
+ * the only attempt, or of the first of several, whose text then names as many as fit (contract S8);
+ * EDDY_EMULTIPLE in its place with .all_errors; -ETIMEDOUT; -ECANCELED; EDDY_ELOOP_CLOSED; -ENOMEM.
+ *
+ * < 0: nothing was begun and no callback comes. -EINVAL: bad options or protocol; -ENOMEM; why the
+ * resolver cannot work here, for a name; -EMFILE, -ENFILE, -ENOBUFS, for a numeric address;
+ * EDDY_EFD_IN_USE: .sock is this loop's already; EDDY_ELOOP_CLOSED; -E2BIG: options of a later
+ * version. .sock is still the caller's after -EINVAL, -E2BIG, EDDY_EFD_IN_USE and
+ * EDDY_ELOOP_CLOSED, closed after any other failure (contract G29). */
 EDDY_API int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
                                     const struct eddy_connection_opts *opts,
                                     struct eddy_future **ret);

@@ -92,10 +92,10 @@ EDDY_API void eddy_datagram_protocol_init(struct eddy_datagram_protocol *p,
 struct eddy_datagram_opts {
     size_t abi_size;
     const char *site;        /* set by EDDY_DATAGRAM: where the endpoint was opened */
-    const char *local_host;  /* UDP: bind to this numeric address; NULL: all interfaces ... */
+    const char *local_host;  /* UDP: bind to this address or name; NULL: all interfaces ... */
     int local_port;          /* ... if there is a port; 0: the kernel chooses */
-    const char *remote_host; /* connect to this numeric address: only its datagrams are received */
-    int remote_port;
+    const char *remote_host; /* connect to this address or name: only its datagrams are received */
+    int remote_port;         /* with .remote_host: not 0 */
     const char *local_path;  /* unix sockets: bind, which takes a stale socket file away */
     const char *remote_path; /* connect */
     size_t local_path_len;   /* for names with a NUL byte, as abstract ones on Linux; 0: strlen */
@@ -125,14 +125,20 @@ struct eddy_datagram_opts {
  * from the loop, or connect_failed if it was given up before. The future in *ret (which may be
  * NULL; else the caller's reference) is done after connection_made; cancelling it gives up.
  *
+ * Between addresses all is done inside the call but for connection_made. Names are looked up when
+ * it has returned, both at the same time, for up to 30 s; then the socket is made, and what fails
+ * comes by connect_failed: EDDY_EDNS or -ETIMEDOUT for a name, -EINVAL if the addresses are of
+ * different families, and what follows below. Addresses of one family make a pair; the pairs are
+ * tried in order, up to 64 of them, until one works, and the first one's error is told.
+ *
  * < 0: nothing was begun and no callback comes. -EINVAL: bad options or protocol (no address that
- * fits the other or .family, none at all without .family, .sock beside options of a socket, a
- * stream socket, a path that is too long); -EADDRINUSE and what else the system says to binding and
- * connecting; -ENOMEM; -EMFILE; EDDY_EFD_IN_USE: .sock is this loop's already; EDDY_ELOOP_CLOSED;
- * EDDY_ENOT_SUPPORTED: an option that this system, or datagrams that the loop's backend, does not
- * know; -E2BIG: options or class of a later version. .sock is still the caller's after -EINVAL,
- * -E2BIG, EDDY_EFD_IN_USE, EDDY_ELOOP_CLOSED and EDDY_ENOT_SUPPORTED, closed after any other
- * failure (contract S45-S48, G29). */
+ * fits the other or .family, none at all without .family, .remote_host without a port, .sock beside
+ * options of a socket, a stream socket, a path that is too long); -EADDRINUSE and what else the
+ * system says to binding and connecting; -ENOMEM; -EMFILE; EDDY_EFD_IN_USE: .sock is this loop's
+ * already; EDDY_ELOOP_CLOSED; EDDY_ENOT_SUPPORTED: an option that this system, or datagrams that
+ * the loop's backend, does not know; -E2BIG: options or class of a later version. .sock is still
+ * the caller's after -EINVAL, -E2BIG, EDDY_EFD_IN_USE, EDDY_ELOOP_CLOSED and EDDY_ENOT_SUPPORTED,
+ * closed after any other failure (contract S45-S48, G29). */
 EDDY_API int eddy_create_datagram_endpoint(struct eddy_loop *loop, struct eddy_datagram_protocol *p,
                                            const struct eddy_datagram_opts *opts,
                                            struct eddy_future **ret);
