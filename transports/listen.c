@@ -3,6 +3,8 @@
 #include "framework/base/alloc.h"
 #include "framework/loop/loop.h"
 #include "transports/fdstream.h"
+#include <eddy/resolver.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -150,44 +152,63 @@ struct addresses {
     unsigned count;
 };
 
-static int add_host(struct addresses *as, const char *host, const struct eddy_server_opts *o)
+static int add(struct addresses *as, const struct eddy_addr *a, const struct eddy_server_opts *o)
 {
-    struct eddy_addr a;
-    int rc = eddy_addr_parse(host, o->port, &a);
-
-    if (rc < 0)
-        return eddy_error_set(o->error, rc, "bind",
-                              "listen on %s:%d: not a numeric address, and names are not looked "
-                              "up yet",
-                              host, o->port);
-    if (o->family && o->family != a.u.sa.sa_family)
-        return 0;
     for (unsigned i = 0; i < as->count; i++)
-        if (eddy_addr_equal(&as->list[i], &a))
+        if (eddy_addr_equal(&as->list[i], a))
             return 0;
     if (as->count == MAX_ADDRESSES)
         return eddy_error_set(o->error, -EINVAL, "bind", "more than %d addresses", MAX_ADDRESSES);
-    as->list[as->count++] = a;
+    as->list[as->count++] = *a;
     return 0;
 }
 
-static int add_host_or_all(struct addresses *as, const char *host, const struct eddy_server_opts *o)
+/* A name; NULL: all interfaces. */
+static int look_up(struct addresses *as, struct eddy_loop *loop, const char *host,
+                   const struct eddy_server_opts *o)
 {
-    if (host && *host)
-        return add_host(as, host, o);
-    int rc = add_host(as, "::", o);
-    return rc < 0 ? rc : add_host(as, "0.0.0.0", o);
+    struct eddy_query q = {
+        .host = host,
+        .port = o->port,
+        .family = o->family,
+        .type = SOCK_STREAM,
+        .flags = AI_PASSIVE,
+    };
+    void *answer;
+    int rc = eddy_query_now(loop, &q, o->error, &answer);
+
+    if (rc < 0)
+        return rc;
+    const struct eddy_addresses *found = answer;
+    for (size_t i = 0; i < found->count && rc == 0; i++)
+        rc = add(as, &found->list[i].addr, o);
+    eddy_answer_free(answer);
+    return rc;
 }
 
-static int find_addresses(const struct eddy_server_opts *o, struct addresses *as)
+/* Of a list some may be addresses of another family than the one asked for. */
+static int add_host(struct addresses *as, struct eddy_loop *loop, const char *host,
+                    const struct eddy_server_opts *o)
+{
+    struct eddy_addr a;
+
+    if (!host || !*host)
+        return look_up(as, loop, NULL, o);
+    if (eddy_addr_parse(host, o->port, &a) < 0)
+        return look_up(as, loop, host, o);
+    return o->family && o->family != a.u.sa.sa_family ? 0 : add(as, &a, o);
+}
+
+static int find_addresses(struct eddy_loop *loop, const struct eddy_server_opts *o,
+                          struct addresses *as)
 {
     int rc = 0;
 
     as->count = 0;
     if (!o->hosts)
-        rc = add_host_or_all(as, o->host, o);
+        rc = add_host(as, loop, o->host, o);
     for (const char *const *h = o->hosts; h && *h && rc == 0; h++)
-        rc = add_host_or_all(as, *h, o);
+        rc = add_host(as, loop, *h, o);
     if (rc == 0 && as->count == 0)
         rc = eddy_error_set(o->error, -EINVAL, "bind", "no address of the family asked for");
     return rc;
@@ -226,7 +247,7 @@ static int open_addresses(struct eddy_server *server, struct eddy_loop *loop,
 {
     struct addresses as;
     struct listener *first = NULL, **last = &first;
-    int rc = find_addresses(o, &as);
+    int rc = find_addresses(loop, o, &as);
 
     for (unsigned i = 0; i < as.count && rc == 0; i++) {
         rc = open_one(server, loop, &as.list[i], o, last);

@@ -41,12 +41,12 @@ static void check_refused(struct stage *s, const struct eddy_server_opts *opts, 
 
 static void S17_G3_G4_bad_options_are_refused(void)
 {
-    static const char *const mixed[] = {"127.0.0.1", "localhost", NULL};
+    static const char *const mixed[] = {"127.0.0.1", "127.0.0.2", NULL};
     struct stage s;
     stage_init(&s);
     stage_begin(&s);
-    check_refused(&s, EDDY_SERVER(.host = "example.org"), -EINVAL);
-    check_refused(&s, EDDY_SERVER(.hosts = mixed), -EINVAL);
+    check_refused(&s, EDDY_SERVER(.hosts = mixed, .family = AF_INET6), -EINVAL);
+    check_refused(&s, EDDY_SERVER(.host = "127.0.0.1", .hosts = mixed), -EINVAL);
     check_refused(&s, EDDY_SERVER(.host = "127.0.0.1", .port = 65536), -EINVAL);
     check_refused(&s, EDDY_SERVER(.host = "127.0.0.1", .port = -1), -EINVAL);
     check_refused(&s, EDDY_SERVER(.host = "127.0.0.1", .family = AF_INET6), -EINVAL);

@@ -22,8 +22,8 @@ struct eddy_server;
 struct eddy_server_opts {
     size_t abi_size;
     const char *site;         /* set by EDDY_SERVER: where the server was opened */
-    const char *host;         /* a numeric address; NULL or "": all interfaces, IPv6 and IPv4 */
-    const char *const *hosts; /* or several, ended by NULL; duplicates are bound once */
+    const char *host;         /* an address or a name; NULL or "": all interfaces, IPv6 and IPv4 */
+    const char *const *hosts; /* or several, ended by NULL; what is found twice is bound once */
     int port;                 /* 0: the kernel chooses, for each address */
     int sock; /* or a bound stream socket, with .use_sock; the server's, see below */
     bool use_sock;
@@ -58,12 +58,18 @@ struct eddy_server_opts {
 
 /* Binds every address and, unless .not_serving, listens. `ret` may be NULL: the loop keeps a server
  * until it is closed. Otherwise the caller gets one reference.
- * -EINVAL: no or bad class, bad options, or a host that is not numeric (names are not looked up
- * yet); -EADDRINUSE, -EACCES ...: binding failed, with the address in the error's text; -EMFILE;
- * -ENOMEM; EDDY_ENOT_SUPPORTED: reuse_port where there is none; EDDY_EFD_IN_USE: .sock is this
- * loop's already; EDDY_ELOOP_CLOSED; -E2BIG: options of a later version. On failure nothing is left
- * open; .sock is still the caller's after -EINVAL, -E2BIG, EDDY_EFD_IN_USE and EDDY_ELOOP_CLOSED,
- * closed after any other failure (contract G29). */
+ *
+ * Names are looked up inside the call, one after the other, by the loop's resolver (contract S18):
+ * the loop stands still meanwhile, up to 30 s for each. Give addresses where that matters.
+ *
+ * -EINVAL: no or bad class, bad options, no address of .family, or more than 64 addresses;
+ * EDDY_EDNS: a name was not found, or has no address of .family, with the reason as detail and the
+ * name in the error's text; -ETIMEDOUT: nobody has answered for it; -EADDRINUSE, -EACCES ...:
+ * binding failed, with the address in the error's text; -EMFILE; -ENOMEM; EDDY_ENOT_SUPPORTED:
+ * reuse_port where there is none; EDDY_EFD_IN_USE: .sock is this loop's already; EDDY_ELOOP_CLOSED;
+ * -E2BIG: options of a later version. On failure nothing is left open; .sock is still the caller's
+ * after -EINVAL, -E2BIG, EDDY_EFD_IN_USE and EDDY_ELOOP_CLOSED, closed after any other failure
+ * (contract G29). */
 EDDY_API int eddy_create_server(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
                                 const struct eddy_server_opts *opts, struct eddy_server **ret);
 
