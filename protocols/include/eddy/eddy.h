@@ -20,6 +20,7 @@
 #include <eddy/resolver.h>
 #include <eddy/selector.h>
 #include <eddy/server.h>
+#include <eddy/sock.h>
 #include <eddy/subprocess.h>
 #include <eddy/transport.h>
 #include <eddy/unix.h>
