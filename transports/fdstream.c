@@ -61,6 +61,7 @@ int eddy_fdstream_sockname(const struct eddy_transport *t, struct eddy_addr *ret
 const struct eddy_transport_class eddy_tcp_transport = {
     .name = "tcp",
     EDDY_FDSTREAM_TRANSPORT,
+    .sendfile = EDDY_SENDFILE_BY_CALL,
     .send = eddy_fdstream_send,
     .unsettled = eddy_fdstream_unsettled,
 };

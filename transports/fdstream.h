@@ -10,7 +10,8 @@ extern const struct eddy_io_class eddy_fdstream_io;
 /* The slots of an io class for streams, but for its name and what only some of them need. */
 #define EDDY_FDSTREAM_IO                                                          \
     .received = eddy_transport_received, .get_buffer = eddy_transport_get_buffer, \
-    .output = eddy_transport_output, .sent = eddy_transport_sent, .closed = eddy_transport_closed
+    .output = eddy_transport_output, .sent = eddy_transport_sent,                 \
+    .writable = eddy_transport_writable, .closed = eddy_transport_closed
 
 /* The slots of a transport class over such an io: all goes to the backend. */
 ssize_t eddy_fdstream_send(struct eddy_transport *t, const void *data, size_t len);

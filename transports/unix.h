@@ -38,10 +38,11 @@ extern const struct eddy_transport_class eddy_unix_transport;
 extern const struct eddy_io_class eddy_unix_io;
 
 /* An io class for clients: eddy_unix_io's slots and one of its own. */
-#define EDDY_UNIX_IO                                                                          \
-    .received = eddy_transport_received, .get_buffer = eddy_transport_get_buffer,             \
-    .output = eddy_transport_output, .sent = eddy_transport_sent, .closed = eddy_unix_closed, \
-    .recv = eddy_unix_recv, .sendv = eddy_unix_sendv
+#define EDDY_UNIX_IO                                                                         \
+    .received = eddy_transport_received, .get_buffer = eddy_transport_get_buffer,            \
+    .output = eddy_transport_output, .sent = eddy_transport_sent,                            \
+    .writable = eddy_transport_writable, .closed = eddy_unix_closed, .recv = eddy_unix_recv, \
+    .sendv = eddy_unix_sendv
 
 void eddy_unix_closed(struct eddy_io *io);
 ssize_t eddy_unix_recv(struct eddy_io *io, void *buf, size_t len);

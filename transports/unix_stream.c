@@ -169,6 +169,8 @@ int eddy_transport_send_fds(struct eddy_transport *t, const void *data, size_t l
         return EDDY_ENOT_SUPPORTED;
     if (!data || len == 0 || !fds || n == 0 || n > EDDY_MAX_SEND_FDS)
         return -EINVAL;
+    if (eddy_transport_has_files(t)) /* their place in the stream is not known */
+        return EDDY_EINVALID_STATE;
     int rc = new_parcel(t, fds, n, &p);
     if (rc < 0)
         return rc;
@@ -283,6 +285,7 @@ static bool unsettled(struct eddy_transport *t)
 const struct eddy_transport_class eddy_unix_transport = {
     .name = "unix",
     EDDY_FDSTREAM_TRANSPORT,
+    .sendfile = EDDY_SENDFILE_BY_CALL,
     .send = eddy_fdstream_send,
     .unsettled = unsettled,
 };
@@ -290,6 +293,7 @@ const struct eddy_transport_class eddy_unix_transport = {
 static const struct eddy_transport_class passing_transport = {
     .name = "unix",
     EDDY_FDSTREAM_TRANSPORT,
+    .sendfile = EDDY_SENDFILE_BY_COPYING,
     .send = passing_send,
     .unsettled = unsettled,
 };

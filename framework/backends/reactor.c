@@ -172,6 +172,24 @@ static ssize_t send_pieces(struct reactor *r, struct eddy_io *io, const struct i
     return r->sys->cls->sendv(r->sys, io->fd, iov, n);
 }
 
+/* False: no more now. */
+static bool send_output(struct reactor *r, struct eddy_io *io, const struct iovec *iov, int n)
+{
+    ssize_t sent;
+
+    if (n < 0) { /* it sends by itself */
+        io->cls->writable(io);
+        return true;
+    }
+    sent = send_pieces(r, io, iov, n);
+    if (sent == -EAGAIN)
+        return false;
+    if (sent < 0)
+        reactor_stop_wanting(r, io, EDDY_WRITE);
+    io->cls->sent(io, sent);
+    return true;
+}
+
 static EDDY_NOINLINE void serve_write(struct reactor *r, struct eddy_io *io)
 {
     struct iovec iov[MAX_IOV];
@@ -186,14 +204,8 @@ static EDDY_NOINLINE void serve_write(struct reactor *r, struct eddy_io *io)
         return;
     }
     int n = io->cls->output(io, iov, MAX_IOV);
-    if (n > 0 && (io->want & EDDY_WRITE)) {
-        ssize_t sent = send_pieces(r, io, iov, n);
-        if (sent == -EAGAIN)
-            return;
-        if (sent < 0)
-            reactor_stop_wanting(r, io, EDDY_WRITE);
-        io->cls->sent(io, sent);
-        if (!(io->want & EDDY_WRITE))
+    if (n != 0 && (io->want & EDDY_WRITE)) {
+        if (!send_output(r, io, iov, n) || !(io->want & EDDY_WRITE))
             return;
         n = io->cls->output(io, iov, MAX_IOV);
     }
@@ -492,6 +504,13 @@ static ssize_t reactor_try_sendv(struct eddy_io *io, const struct iovec *iov, in
     return send_pieces((struct reactor *)io->loop->backend, io, iov, n);
 }
 
+static ssize_t reactor_try_sendfile(struct eddy_io *io, eddy_fd file, int64_t offset, size_t len)
+{
+    struct eddy_sys *sys = io->loop->sys;
+
+    return sys->cls->sendfile ? sys->cls->sendfile(sys, io->fd, file, offset, len) : -ENOSYS;
+}
+
 static int reactor_shutdown(struct eddy_backend *b, struct eddy_io *io)
 {
     struct reactor *r = (struct reactor *)b;
@@ -528,6 +547,7 @@ const struct eddy_backend_class reactor_class = {
     .read_stop = reactor_read_stop,
     .try_send = reactor_try_send,
     .try_sendv = reactor_try_sendv,
+    .try_sendfile = reactor_try_sendfile,
     .send_start = reactor_send_start,
     .try_send_messages = reactor_try_send_messages,
     .shutdown = reactor_shutdown,

@@ -107,6 +107,7 @@ static void inherit(struct eddy_backend_class *cls)
     INHERIT(read_stop);
     INHERIT(try_send);
     INHERIT(try_sendv);
+    INHERIT(try_sendfile);
     INHERIT(send_start);
     INHERIT(try_send_messages);
     INHERIT(shutdown);

@@ -26,4 +26,15 @@ int eddy_sys_peercred(struct eddy_sys *sys, eddy_fd fd, struct eddy_peercred *re
 int eddy_sys_recv_messages(struct eddy_sys *sys, eddy_fd fd, struct eddy_message *m, int n);
 int eddy_sys_send_messages(struct eddy_sys *sys, eddy_fd fd, const struct eddy_message *m, int n);
 
+/* ---- sys_file.c ---- */
+
+ssize_t eddy_sys_read_file(struct eddy_sys *sys, eddy_fd file, void *buf, size_t len,
+                           int64_t offset);
+#ifdef __linux__
+ssize_t eddy_sys_sendfile(struct eddy_sys *sys, eddy_fd fd, eddy_fd file, int64_t offset,
+                          size_t len);
+#else
+#define eddy_sys_sendfile NULL
+#endif
+
 #endif

@@ -67,9 +67,13 @@ static void end(struct eddy_transport *t)
 
 static void run_one(struct eddy_transport *t)
 {
-    if (t->state == EDDY_TRANSPORT_LOST)
+    if (t->state == EDDY_TRANSPORT_LOST) {
         end(t);
-    else if (t->flags & T_UNREAD)
+        return;
+    }
+    if (t->head && t->head->is_file) /* it may be over */
+        transport_files_moved(t);
+    if (t->flags & T_UNREAD)
         transport_deliver_unread(t);
 }
 

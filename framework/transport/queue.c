@@ -28,7 +28,7 @@ static struct eddy_block *new_block(size_t room)
     b->start = b->end = b->bytes;
     b->limit = b->bytes + room;
     b->release = NULL;
-    b->pooled = false;
+    b->pooled = b->is_file = false;
     return b;
 }
 
@@ -159,22 +159,47 @@ int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
     b->start = (char *)(uintptr_t)data; /* only ever read */
     b->end = b->limit = b->start + len;
     b->release = release ? release : release_nothing;
-    b->pooled = false;
+    b->pooled = b->is_file = false;
     b->user = user;
     add_tail(t, b);
     t->queued += len;
     return 0;
 }
 
+struct eddy_block *queue_append_file(struct eddy_transport *t, void *file,
+                                     void (*release)(void *file))
+{
+    struct eddy_block *b = new_block(0);
+
+    if (!b)
+        return NULL;
+    b->is_file = true;
+    b->release = release;
+    b->user = file;
+    add_tail(t, b);
+    return b;
+}
+
 int queue_pieces(const struct eddy_transport *t, struct iovec *iov, int max)
 {
     int n = 0;
 
-    for (struct eddy_block *b = t->head; b && n < max; b = b->next, n++) {
+    for (struct eddy_block *b = t->head; b && n < max && !b->is_file; b = b->next, n++) {
         iov[n].iov_base = b->start;
         iov[n].iov_len = (size_t)(b->end - b->start);
     }
     return n;
+}
+
+void queue_drop_first(struct eddy_transport *t)
+{
+    t->head = t->head->next;
+    if (t->head) {
+        t->head->stamp = t->io.loop->now;
+    } else {
+        t->tail = NULL;
+        t->flags &= (uint16_t)~T_BLOCKED;
+    }
 }
 
 void queue_consume(struct eddy_transport *t, size_t n)
@@ -197,7 +222,13 @@ void queue_consume(struct eddy_transport *t, size_t n)
 
 void queue_clear(struct eddy_transport *t)
 {
-    queue_consume(t, t->queued);
+    struct eddy_block *b;
+
+    while ((b = t->head) != NULL) {
+        queue_drop_first(t);
+        queue_free_block(t->io.loop, b);
+    }
+    t->queued = 0;
 }
 
 void queue_free_pool(struct eddy_loop *loop)

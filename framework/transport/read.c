@@ -169,7 +169,7 @@ void eddy_transport_resume_reading(struct eddy_transport *t)
 bool eddy_transport_is_reading(const struct eddy_transport *t)
 {
     return t->state == EDDY_TRANSPORT_OPEN && t->cls->read_start &&
-           !(t->flags & (T_READ_PAUSED | T_EOF_IN));
+           !(t->flags & (T_READ_PAUSED | T_FILE | T_EOF_IN));
 }
 
 /* ---- bytes given back ---- */
@@ -222,7 +222,7 @@ static void put_back(struct eddy_transport *t, struct unread *u)
     t->pending = u;
     t->flags |= T_UNREAD;
     transport_refresh(t);
-    if (!(t->flags & T_READ_PAUSED))
+    if (!(t->flags & (T_READ_PAUSED | T_FILE)))
         transport_defer(t);
 }
 
@@ -232,8 +232,8 @@ static void copy_to_buffer(struct eddy_transport *t, struct unread *u)
     void *area;
     size_t room = ask_for_buffer(t, u->len, &area);
 
-    if (room == 0 || (t->flags & T_READ_PAUSED)) {
-        if (t->state == EDDY_TRANSPORT_OPEN && !(t->flags & T_READ_PAUSED))
+    if (room == 0 || (t->flags & (T_READ_PAUSED | T_FILE))) {
+        if (t->state == EDDY_TRANSPORT_OPEN && !(t->flags & (T_READ_PAUSED | T_FILE)))
             transport_defer(t); /* the protocol was switched: ask the new one */
         return;
     }
@@ -257,8 +257,8 @@ void transport_deliver_unread(struct eddy_transport *t)
 {
     struct unread *u = t->pending;
 
-    if (t->state != EDDY_TRANSPORT_OPEN || (t->flags & T_READ_PAUSED))
-        return; /* resume_reading comes back to it */
+    if (t->state != EDDY_TRANSPORT_OPEN || (t->flags & (T_READ_PAUSED | T_FILE)))
+        return; /* resume_reading, or the end of the file, comes back to it */
     if (is_buffered(t->protocol)) {
         copy_to_buffer(t, u);
         return;

@@ -14,8 +14,7 @@ void transport_refresh(struct eddy_transport *t)
     const struct eddy_protocol_class *cls = t->protocol->cls;
     bool open = t->state == EDDY_TRANSPORT_OPEN;
     bool discarding = t->state == EDDY_TRANSPORT_CLOSING || t->state == EDDY_TRANSPORT_LINGERING;
-    bool read = !(t->flags & T_EOF_IN) &&
-                (discarding || (open && !(t->flags & (T_READ_PAUSED | T_UNREAD))));
+    bool read = !(t->flags & T_EOF_IN) && (discarding || (open && !(t->flags & T_NOT_READING)));
     unsigned slow = 0;
 
     if (!open || cls->get_buffer || t->limits->idle > 0)
@@ -130,6 +129,8 @@ void transport_lose(struct eddy_transport *t, int code, const char *op,
     set_state(t, EDDY_TRANSPORT_LOST);
     t->cls->cancel(t);
     transport_defer(t);
+    if (t->flags & T_FILE)
+        transport_files_lost(t);
 }
 
 void eddy_transport_fail(struct eddy_transport *t, int code, const char *op)
@@ -176,7 +177,7 @@ void eddy_transport_close(struct eddy_transport *t)
     eddy_transport_flush(t);
     if (t->state != EDDY_TRANSPORT_CLOSING)
         return;
-    if (t->queued == 0) {
+    if (t->queued == 0 && !t->head) {
         transport_drained(t);
         return;
     }

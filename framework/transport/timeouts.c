@@ -156,7 +156,7 @@ static eddy_nsec idle_deadline(const struct eddy_transport *t)
 
     /* While we do not read, it is not the peer that is idle. */
     if (t->state != EDDY_TRANSPORT_OPEN || t->limits->idle <= 0 || only_writes ||
-        (t->flags & (T_EOF_IN | T_READ_PAUSED)))
+        (t->flags & (T_EOF_IN | T_READ_PAUSED | T_FILE)))
         return EDDY_FOREVER;
     return after(t->u.heard, t->limits->idle);
 }

@@ -19,7 +19,11 @@ enum {
     T_DEFERRED = 1 << 9,  /* on the loop's list of those owed a call */
     T_INSTANCE = 1 << 10, /* the instance behind it is in use */
     T_IO_OPEN = 1 << 11,  /* `closed` is owed */
+    T_FILE = 1 << 12,     /* a file is being sent, or waits for it: nothing is received */
 };
+
+/* Why an open transport does not read. */
+#define T_NOT_READING (T_READ_PAUSED | T_UNREAD | T_FILE)
 
 /* t->slow: bits for why, tested in one go */
 enum {
@@ -83,6 +87,12 @@ void transport_deliver_unread(struct eddy_transport *t);
 
 /* Corked bytes to the kernel. May lose the transport, or call pause_writing. */
 void transport_flush(struct eddy_transport *t);
+/* The same without a call to anybody, which is up to transport_queue_has_grown. */
+void transport_send_corked(struct eddy_transport *t);
+/* Something was added that waits for the kernel: what follows from it. */
+void transport_queue_has_grown(struct eddy_transport *t);
+/* Something was sent of what waited for the kernel: what follows from it. */
+void transport_queue_moved(struct eddy_transport *t);
 /* After a send of the only block that did not take all of it: what it came to. */
 void transport_sent_short(struct eddy_transport *t, ssize_t n);
 /* Ends the sending side if that was asked for and all is sent. */
@@ -102,6 +112,7 @@ struct eddy_block {
     struct eddy_block *next;
     char *start, *end, *limit; /* unsent bytes, and room behind them */
     bool pooled;               /* goes back to the loop */
+    bool is_file;              /* see sendfile.c: the bytes are those copied of it, if any */
     eddy_nsec stamp;           /* of the first one: when the kernel last took bytes */
     void (*release)(void *user);
     void *user;
@@ -116,6 +127,11 @@ int queue_append(struct eddy_transport *t, const char *data, size_t len);
 /* Appends without a copy: -ENOMEM. */
 int queue_append_owned(struct eddy_transport *t, const char *data, size_t len,
                        void (*release)(void *user), void *user);
+/* Appends one of a file, which `release` frees with it. NULL: no memory. */
+struct eddy_block *queue_append_file(struct eddy_transport *t, void *file,
+                                     void (*release)(void *file));
+/* Takes the first block out; it is the caller's. */
+void queue_drop_first(struct eddy_transport *t);
 /* An empty block at the end, from the pool. NULL: no memory. */
 struct eddy_block *queue_new_tail(struct eddy_transport *t);
 /* Calls it, unless NULL, with no run or close of the loop allowed meanwhile. */
@@ -137,9 +153,9 @@ static inline void queue_take_spare(struct eddy_transport *t, struct eddy_block 
     t->head = t->tail = b;
 }
 
-/* The first bytes as pieces. */
+/* The first bytes as pieces, up to the first file. */
 int queue_pieces(const struct eddy_transport *t, struct iovec *iov, int max);
-/* The first n bytes are sent. */
+/* The first n bytes are sent: none of a file. */
 void queue_consume(struct eddy_transport *t, size_t n);
 /* Drops everything. */
 void queue_clear(struct eddy_transport *t);
@@ -171,6 +187,20 @@ static inline void transport_flush_single(struct eddy_transport *t, struct eddy_
         transport_sent_short(t, n);
 }
 void queue_free_pool(struct eddy_loop *loop);
+
+/* ---- sendfile.c: files in the queue ---- */
+
+/* The first block is a file: its bytes as a piece, or -1 if it is sent without any. */
+int transport_file_output(const struct eddy_transport *t, struct iovec *iov);
+/* n of these bytes were taken. */
+void transport_file_sent(struct eddy_transport *t, size_t n);
+/* If the first block is a file without bytes: gets some, or takes it out if it is over. May lose
+ * the transport. */
+void transport_files_go_on(struct eddy_transport *t);
+/* The same, and what follows from it. */
+void transport_files_moved(struct eddy_transport *t);
+/* The transport is lost: so are the files in its queue. */
+void transport_files_lost(struct eddy_transport *t);
 
 /* ---- info.c ---- */
 

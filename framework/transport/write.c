@@ -120,6 +120,21 @@ EDDY_COLD void transport_sent_short(struct eddy_transport *t, ssize_t n)
     queue_settle(t->io.loop);
 }
 
+void transport_send_corked(struct eddy_transport *t)
+{
+    if (has_corked(t) && send_all(t, NULL, 0) >= 0 && t->head)
+        block(t);
+}
+
+void transport_queue_has_grown(struct eddy_transport *t)
+{
+    if (has_corked(t))
+        block(t);
+    if (t->flags & T_BLOCKED)
+        check_high(t);
+    queue_settle(t->io.loop);
+}
+
 void transport_flush(struct eddy_transport *t)
 {
     if (EDDY_LIKELY(t->head == t->tail)) {
@@ -403,7 +418,9 @@ int eddy_transport_output(struct eddy_io *io, struct iovec *iov, int max)
 {
     struct eddy_transport *t = (struct eddy_transport *)io;
 
-    return t->flags & T_BLOCKED ? queue_pieces(t, iov, max) : 0;
+    if (!(t->flags & T_BLOCKED))
+        return 0;
+    return t->head && t->head->is_file ? transport_file_output(t, iov) : queue_pieces(t, iov, max);
 }
 
 void eddy_transport_sent(struct eddy_io *io, ssize_t n)
@@ -414,14 +431,25 @@ void eddy_transport_sent(struct eddy_io *io, ssize_t n)
         eddy_transport_fail(t, (int)n, "write");
         return;
     }
-    queue_consume(t, (size_t)n);
+    if (t->head && t->head->is_file)
+        transport_file_sent(t, (size_t)n);
+    else
+        queue_consume(t, (size_t)n);
     if (t->head) {
         t->head->stamp = io->loop->now;
-    } else {
+        transport_files_go_on(t);
+    }
+    if (t->state < EDDY_TRANSPORT_LOST) /* by a file */
+        transport_queue_moved(t);
+}
+
+void transport_queue_moved(struct eddy_transport *t)
+{
+    if (!t->head) {
         t->flags &= (uint16_t)~T_BLOCKED;
         transport_refresh(t);
     }
-    queue_settle(io->loop);
+    queue_settle(t->io.loop);
     if (t->state >= EDDY_TRANSPORT_LOST) /* by a release function */
         return;
     check_low(t);

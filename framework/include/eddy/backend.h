@@ -109,6 +109,12 @@ struct eddy_sys_class {
      * there are no datagrams. */
     int (*recv_messages)(struct eddy_sys *sys, eddy_fd fd, struct eddy_message *m, int n);
     int (*send_messages)(struct eddy_sys *sys, eddy_fd fd, const struct eddy_message *m, int n);
+    /* Up to len bytes of a file from `offset` on, or, if that is negative, from where it stands; 0:
+     * the end. It may wait for the disk. NULL: as the system itself does it. */
+    ssize_t (*read_file)(struct eddy_sys *sys, eddy_fd file, void *buf, size_t len, int64_t offset);
+    /* The same from the file to the stream socket `fd`, which does not block: -EAGAIN. The file's
+     * position stays. Raises no SIGPIPE. NULL: there is no such call; files are copied. */
+    ssize_t (*sendfile)(struct eddy_sys *sys, eddy_fd fd, eddy_fd file, int64_t offset, size_t len);
     /* How many bytes the kernel holds that we have not read (*ret_in), and that the peer has not
      * acknowledged (*ret_out; 0 where the system cannot tell). */
     int (*pending)(struct eddy_sys *sys, eddy_fd fd, int *ret_in, int *ret_out);
@@ -175,7 +181,8 @@ struct eddy_io_class {
     size_t (*get_buffer)(struct eddy_io *io, size_t hint, void **ret);
 
     /* STREAM: what is to be sent next, as up to `max` pieces; they stay put until `sent`. Returns
-     * their number; 0 clears want.WRITE. A question (rule c). */
+     * their number; 0 clears want.WRITE; < 0: the owner sends by itself, and wants `writable` when
+     * there is room, which it says only where there is try_sendfile. A question (rule c). */
     int (*output)(struct eddy_io *io, struct iovec *iov, int max);
 
     /* STREAM: n bytes of the last output were taken; < 0: the error of sending, fatal. */
@@ -193,7 +200,8 @@ struct eddy_io_class {
      * still come, once, that were fetched together with the one in whose upcall it was called. */
     void (*datagram)(struct eddy_io *io, const struct eddy_message *m, int error);
 
-    /* DATAGRAM, once after send_start: there may be room to send again. */
+    /* DATAGRAM, once after send_start: there may be room to send again. STREAM: the same, each time
+     * that output was negative. */
     void (*writable)(struct eddy_io *io);
 
     /* LISTENER: a new descriptor, the owner's from here on, and its peer; or < 0, an error of
@@ -269,6 +277,9 @@ struct eddy_backend_class {
      * error. Never while output is pending. */
     ssize_t (*try_send)(struct eddy_io *io, const void *data, size_t len);
     ssize_t (*try_sendv)(struct eddy_io *io, const struct iovec *iov, int n);
+    /* The same with a part of a file, as the call of eddy_sys: 0 is its end. NULL: this backend
+     * cannot, and files are copied. */
+    ssize_t (*try_sendfile)(struct eddy_io *io, eddy_fd file, int64_t offset, size_t len);
     /* "There is a queue": output and sent follow until output returns 0. */
     void (*send_start)(struct eddy_backend *b, struct eddy_io *io);
     /* DATAGRAM: as the call of eddy_sys; after -EAGAIN send_start asks for `writable`. NULL:

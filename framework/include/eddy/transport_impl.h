@@ -83,10 +83,18 @@ struct eddy_transport {
     struct eddy_packed_addr peer;
 };
 
+/* How files are sent (sendfile.h). */
+enum {
+    EDDY_SENDFILE_NEVER,
+    EDDY_SENDFILE_BY_CALL,    /* from file to descriptor: its bytes need nothing but to be sent */
+    EDDY_SENDFILE_BY_COPYING, /* as any other bytes */
+};
+
 struct eddy_transport_class {
     const char *name; /* "tcp" */
     uint32_t abi_size;
     bool can_write_eof;
+    uint8_t sendfile; /* EDDY_SENDFILE_* */
 
     /* Take these bytes now, without blocking: the count, -EAGAIN, or a fatal error. NULL, both:
      * bytes cannot be written. */
@@ -128,12 +136,16 @@ EDDY_API void eddy_transport_received(struct eddy_io *io, const void *data, ssiz
 EDDY_API size_t eddy_transport_get_buffer(struct eddy_io *io, size_t hint, void **ret);
 EDDY_API int eddy_transport_output(struct eddy_io *io, struct iovec *iov, int max);
 EDDY_API void eddy_transport_sent(struct eddy_io *io, ssize_t n);
+EDDY_API void eddy_transport_writable(struct eddy_io *io);
 EDDY_API void eddy_transport_closed(struct eddy_io *io);
 
 /* For a class that keeps what waits to be sent itself: so many bytes wait from now on, as more came
  * or some were `taken`. Calls pause_writing, or resume_writing, if that is due, and ends a closing
  * transport that has nothing left. Those that were taken are told from the loop. */
 EDDY_API void eddy_transport_waiting(struct eddy_transport *t, size_t bytes, bool taken);
+
+/* Whether files are in the queue, whose bytes t->queued does not count: for who counts them. */
+EDDY_API bool eddy_transport_has_files(const struct eddy_transport *t);
 
 /* ---- making one ---- */
 

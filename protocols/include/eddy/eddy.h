@@ -19,6 +19,7 @@
 #include <eddy/relay.h>
 #include <eddy/resolver.h>
 #include <eddy/selector.h>
+#include <eddy/sendfile.h>
 #include <eddy/server.h>
 #include <eddy/sock.h>
 #include <eddy/subprocess.h>
