@@ -155,6 +155,15 @@ static inline int parse_option(int argc, char **argv, int i, const struct option
 /* Reads the command line. Words that are no options move to the front of argv, behind the name of
  * the program; returns how many there are. Answers --help and mistakes itself, by ending the
  * program. `arguments` names those other words, `about` says what the program is for. */
+/* The exit code, unless what was printed is lost. */
+static inline int end_of_output(const char *name, int exit_code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return exit_code;
+    fprintf(stderr, "%s: standard output: %s\n", name, strerror(errno));
+    return 1;
+}
+
 static inline int parse_options(int argc, char **argv, const char *arguments, const char *about,
                                 const struct option_spec *specs)
 {
@@ -190,7 +199,7 @@ static inline int parse_options(int argc, char **argv, const char *arguments, co
     }
 #define OPTION_HOST(ret)                                                         \
     {                                                                            \
-        "--host", "ADDRESS", "a numeric address (127.0.0.1)", option_text, (ret) \
+        "--host", "HOST", "a name or an address (127.0.0.1)", option_text, (ret) \
     }
 #define OPTION_LISTEN_PORT(ret)                                                        \
     {                                                                                  \

@@ -8,7 +8,7 @@
 #include <eddy/eddy.h>
 
 struct target {
-    char host[64];
+    char host[256];
     int port;
 };
 
@@ -76,21 +76,20 @@ static const struct eddy_protocol_class forwarder = {
     .data_received = data_received,
 };
 
-/* "127.0.0.1:80" or "[::1]:80" */
+/* "example.org:80" or "[::1]:80" */
 static const char *option_target(const char *text, void *ret)
 {
     struct target *target = ret;
-    struct eddy_addr addr;
     const char *colon = strrchr(text, ':');
     bool bracketed = text[0] == '[' && colon && colon[-1] == ']';
     size_t len = colon ? (size_t)(colon - text) - (bracketed ? 2 : 0) : sizeof(target->host);
 
     if (len >= sizeof(target->host) || option_port(colon + 1, &target->port) != NULL ||
-        target->port == 0)
-        return "ADDRESS:PORT";
+        target->port == 0 || len == 0)
+        return "HOST:PORT";
     memcpy(target->host, bracketed ? text + 1 : text, len);
     target->host[len] = '\0';
-    return eddy_addr_parse(target->host, target->port, &addr) < 0 ? "a numeric address" : NULL;
+    return strpbrk(target->host, "[]") ? "HOST:PORT" : NULL;
 }
 
 static void started(struct eddy_server *server, void *arg)
@@ -109,12 +108,12 @@ int main(int argc, char **argv)
         OPTION_BACKEND(&backend),
         OPTION_HOST(&host),
         OPTION_LISTEN_PORT(&port),
-        {"--to", "ADDRESS:PORT", "where to connect for each client", option_target, &target},
+        {"--to", "HOST:PORT", "where to connect for each client", option_target, &target},
         {0},
     };
     parse_options(argc, argv, "", "Forwards connections to another server.", options);
     if (target.port == 0)
-        bad_usage(argv, "--to ADDRESS:PORT is missing");
+        bad_usage(argv, "--to HOST:PORT is missing");
 
     return eddy_serve(&forwarder,
                       EDDY_SERVER(.host = host, .port = port, .arg = &target, .started = started,

@@ -95,6 +95,7 @@ static const struct eddy_datagram_protocol_class server_class = {
     .connection_made = server_made,
     .pause_writing = pause_writing,
     .resume_writing = resume_writing,
+    .connect_failed = connection_lost,
     .connection_lost = connection_lost,
 };
 
@@ -171,6 +172,7 @@ static const struct eddy_datagram_protocol_class client_class = {
     .datagram_received = client_received,
     .error_received = client_error,
     .connection_made = client_made,
+    .connect_failed = connection_lost,
     .connection_lost = connection_lost,
 };
 

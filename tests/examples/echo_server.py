@@ -171,7 +171,7 @@ def second_signal_aborts(examples):
 def errors_name_the_cause(examples):
     listener, port = listen()
     for args, err in ((["--port", port], rf"[^\n]*127\.0\.0\.1:{port}[^\n]*\n"),
-                      (["--port", 0, "--host", "localhost"], r"[^\n]*localhost[^\n]*\n"),
+                      (["--port", 0, "--host", "no..name"], r"[^\n]*no\.\.name[^\n]*\n"),
                       (["--port", 0, "--host", "192.0.2.1"], r"[^\n]*192\.0\.2\.1[^\n]*\n")):
         lines = examples.run("echo_server", *args, code=1, err=err)
         check(not lines, "printed", lines)

@@ -224,11 +224,11 @@ def over_ipv6(examples):
 
 
 def command_line(examples):
-    where = "expected ADDRESS:PORT"
-    examples.check_usage("forward", [([], "--to ADDRESS:PORT is missing"), (["--to", "1.2.3.4"], where),
+    where = "expected HOST:PORT"
+    examples.check_usage("forward", [([], "--to HOST:PORT is missing"), (["--to", "1.2.3.4"], where),
                                      (["--to", "1.2.3.4:0"], where), (["--to", "1.2.3.4:http"], where),
-                                     (["--to", "localhost:80"], "expected a numeric address"),
-                                     (["--to", "x" * 100 + ":80"], where), (["--to", ":80"], "expected"),
+                                     (["--to", ":80"], "expected HOST:PORT"),
+                                     (["--to", "x" * 300 + ":80"], where), (["--to", ":80"], "expected"),
                                      (["--to", "]:80"], "expected"), (["--to", "[]:80"], "expected")])
     examples.check_backends("forward", "--port", 0, "--to", "127.0.0.1:1")
 
