@@ -58,6 +58,14 @@ int eddy_fdstream_sockname(const struct eddy_transport *t, struct eddy_addr *ret
     return t->io.fd < 0 ? EDDY_ENOT_SUPPORTED : sys->cls->sockname(sys, t->io.fd, ret);
 }
 
+int eddy_fdstream_in_flight(const struct eddy_transport *t)
+{
+    struct eddy_sys *sys = t->io.loop->sys;
+    int in = 0, out = 0;
+
+    return sys->cls->pending(sys, t->io.fd, &in, &out) == 0 ? out : 0;
+}
+
 const struct eddy_transport_class eddy_tcp_transport = {
     .name = "tcp",
     EDDY_FDSTREAM_TRANSPORT,

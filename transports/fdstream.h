@@ -25,6 +25,7 @@ void eddy_fdstream_close(struct eddy_transport *t);
 int eddy_fdstream_sockname(const struct eddy_transport *t, struct eddy_addr *ret);
 /* For TCP: anything unread, or not acknowledged. */
 bool eddy_fdstream_unsettled(struct eddy_transport *t);
+int eddy_fdstream_in_flight(const struct eddy_transport *t);
 
 /* ... those of a stream socket, but for its name, `send` and `unsettled`, and others it has in
  * their place. */
@@ -32,8 +33,9 @@ bool eddy_fdstream_unsettled(struct eddy_transport *t);
     .abi_size = sizeof(struct eddy_transport_class), .can_write_eof = true,       \
     .sendv = eddy_fdstream_sendv, .send_start = eddy_fdstream_send_start,         \
     .read_start = eddy_fdstream_read_start, .read_stop = eddy_fdstream_read_stop, \
-    .shutdown = eddy_fdstream_shutdown, .cancel = eddy_fdstream_cancel,           \
-    .close = eddy_fdstream_close, .sockname = eddy_fdstream_sockname
+    .in_flight = eddy_fdstream_in_flight, .shutdown = eddy_fdstream_shutdown,     \
+    .cancel = eddy_fdstream_cancel, .close = eddy_fdstream_close,                 \
+    .sockname = eddy_fdstream_sockname
 
 /* A connected descriptor becomes t's: non-blocking already. Sets its options and peer name (NULL:
  * asks). On failure it is still the caller's. */

@@ -195,7 +195,7 @@ void queue_drop_first(struct eddy_transport *t)
 {
     t->head = t->head->next;
     if (t->head) {
-        t->head->stamp = t->io.loop->now;
+        queue_stamp(t, t->io.loop->now);
     } else {
         t->tail = NULL;
         t->flags &= (uint16_t)~T_BLOCKED;

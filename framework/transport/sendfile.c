@@ -187,7 +187,7 @@ static void send_by_call(struct eddy_transport *t, struct sending *s)
         if (n == 0)
             break;
         file_part_sent(p, (size_t)n);
-        s->block->stamp = t->io.loop->now;
+        queue_stamp(t, t->io.loop->now);
         turn -= (size_t)n;
     }
     succeed(t, s);

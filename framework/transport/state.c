@@ -182,7 +182,7 @@ void eddy_transport_close(struct eddy_transport *t)
         return;
     }
     if (t->head)
-        t->head->stamp = eddy_loop_clock(t->io.loop); /* the time for stalling begins anew */
+        queue_stamp(t, eddy_loop_clock(t->io.loop)); /* the time for stalling begins anew */
     transport_arm_timer(t);
 }
 

@@ -174,6 +174,34 @@ static eddy_nsec stall_deadline(const struct eddy_transport *t)
     return after(t->head ? t->head->stamp : t->cls->waiting_since(t), span);
 }
 
+/* The kernel has room again when much of what it holds was acknowledged, which a slow peer may take
+ * minutes for. So it is asked how much that is, at half time and at the end. */
+static bool can_be_asked(const struct eddy_transport *t)
+{
+    return t->head && t->cls->in_flight;
+}
+
+static eddy_nsec stall_check(const struct eddy_transport *t)
+{
+    eddy_nsec deadline = stall_deadline(t);
+
+    return deadline != EDDY_FOREVER && can_be_asked(t) && t->head->in_flight < 0
+               ? t->head->stamp + (deadline - t->head->stamp) / 2
+               : deadline;
+}
+
+/* If the peer has taken bytes meanwhile its time begins anew; also if we come too late to know. */
+static void look_at_peer(struct eddy_transport *t, eddy_nsec now)
+{
+    if (!can_be_asked(t) || now < stall_check(t))
+        return;
+    int n = t->cls->in_flight(t);
+
+    if (t->head->in_flight < 0 ? now >= stall_deadline(t) : n < t->head->in_flight)
+        t->head->stamp = now;
+    t->head->in_flight = n;
+}
+
 /* The kernel does not tell when a peer has acknowledged, so it is asked: often at first, then less
  * so. */
 static eddy_nsec linger_check(const struct eddy_transport *t, eddy_nsec now)
@@ -202,6 +230,7 @@ static void on_timer(struct eddy_timer *timer)
     struct eddy_transport *t = EDDY_CONTAINER_OF(timer, struct eddy_transport, timer);
     eddy_nsec now = eddy_loop_clock(t->io.loop);
 
+    look_at_peer(t, now);
     if (t->state == EDDY_TRANSPORT_LINGERING && (now >= t->u.until || !t->cls->unsettled(t)))
         transport_lose(t, 0, "close", NULL);
     else if (now >= idle_deadline(t))
@@ -223,7 +252,7 @@ void transport_arm_timer(struct eddy_transport *t)
     if (t->state == EDDY_TRANSPORT_LINGERING) {
         when = linger_check(t, eddy_loop_clock(loop));
     } else {
-        eddy_nsec idle = idle_deadline(t), stall = stall_deadline(t);
+        eddy_nsec idle = idle_deadline(t), stall = stall_check(t);
         when = idle < stall ? idle : stall;
     }
     /* A timer that comes too early looks again: never moved to later, as that would cost each read.

@@ -113,7 +113,8 @@ struct eddy_block {
     char *start, *end, *limit; /* unsent bytes, and room behind them */
     bool pooled;               /* goes back to the loop */
     bool is_file;              /* see sendfile.c: the bytes are those copied of it, if any */
-    eddy_nsec stamp;           /* of the first one: when the kernel last took bytes */
+    eddy_nsec stamp; /* of the first one: when the peer last took bytes, as far as we know */
+    int in_flight;   /* ... asked since; -1: not yet */
     void (*release)(void *user);
     void *user;
     char bytes[];
@@ -151,6 +152,13 @@ static inline void queue_take_spare(struct eddy_transport *t, struct eddy_block 
     t->io.loop->spare_blocks = b->next;
     b->next = NULL;
     t->head = t->tail = b;
+}
+
+/* The first block moves. */
+static inline void queue_stamp(struct eddy_transport *t, eddy_nsec now)
+{
+    t->head->stamp = now;
+    t->head->in_flight = -1;
 }
 
 /* The first bytes as pieces, up to the first file. */

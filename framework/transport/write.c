@@ -56,7 +56,7 @@ static void check_low(struct eddy_transport *t)
 static void block(struct eddy_transport *t)
 {
     t->flags |= T_BLOCKED;
-    t->head->stamp = eddy_loop_clock(t->io.loop);
+    queue_stamp(t, eddy_loop_clock(t->io.loop));
     t->cls->send_start(t);
     transport_refresh(t);
     transport_arm_timer(t);
@@ -436,7 +436,7 @@ void eddy_transport_sent(struct eddy_io *io, ssize_t n)
     else
         queue_consume(t, (size_t)n);
     if (t->head) {
-        t->head->stamp = io->loop->now;
+        queue_stamp(t, io->loop->now);
         transport_files_go_on(t);
     }
     if (t->state < EDDY_TRANSPORT_LOST) /* by a file */

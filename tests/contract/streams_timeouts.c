@@ -197,6 +197,29 @@ static void T57_no_write_stall_while_the_peer_takes_bytes(void)
     stage_close(&s);
 }
 
+/* A kernel has room again when a good part of its megabytes is gone: a slow peer takes its time. */
+static void T57_a_slow_peer_is_no_stall_though_there_is_no_room(void)
+{
+    static uint8_t piece[16384];
+    struct stage s;
+    if (test_is_sim())
+        return;
+    stage_init(&s);
+    s.server_opts.write_timeout = EDDY_MSEC(400);
+    int fd = stage_open_raw(&s);
+    CHECK_INT(actor_write(&s.peer, 16 << 20), 0);
+    for (int i = 0; i < 50; i++) { /* far longer than the time-out, in all */
+        CHECK_INT(raw_recv(&s, fd, piece, sizeof piece), sizeof piece);
+        stage_run_for(&s, EDDY_MSEC(20));
+    }
+    CHECK_INT(s.peer.count[ON_LOST], 0);
+    CHECK(eddy_transport_get_write_buffer_size(s.peer.t) > 0);
+    UNTIL(&s, s.peer.count[ON_LOST] == 1);
+    CHECK_INT(s.peer.code, -ETIMEDOUT);
+    raw_close(&s, fd);
+    stage_close(&s);
+}
+
 static void T57_no_write_stall_when_nothing_waits(void)
 {
     struct stage s;
@@ -416,6 +439,7 @@ const struct test_case test_cases[] = {
     CASE(T57_idle_timeout_is_off_by_default),
     CASE(T57_bytes_wait_and_the_peer_takes_none),
     CASE(T57_no_write_stall_while_the_peer_takes_bytes),
+    CASE(T57_a_slow_peer_is_no_stall_though_there_is_no_room),
     CASE(T57_no_write_stall_when_nothing_waits),
     CASE(T5_a_closing_transport_stalls_for_60_seconds_at_most),
     CASE(T5_write_timeout_of_a_closing_transport_may_be_shorter),

@@ -110,6 +110,9 @@ struct eddy_transport_class {
     /* True if closing now could destroy bytes: something is unread, or sent and not acknowledged.
      * NULL: never. */
     bool (*unsettled)(struct eddy_transport *t);
+    /* How many bytes were taken by `send` that the peer has not got. NULL: nobody knows, and only
+     * room for more tells that the peer takes any. */
+    int (*in_flight)(const struct eddy_transport *t);
     /* Silence: nothing is told any more but closed. */
     void (*cancel)(struct eddy_transport *t);
     /* Release what is below; eddy_transport_closed follows, later and last. NULL: nothing is. */
