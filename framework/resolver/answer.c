@@ -158,7 +158,7 @@ int eddy_query_numeric(const struct eddy_query *q, struct eddy_addr ret[2], int 
         return cannot(ret_detail, ret_why, EAI_NONAME, "the name is empty");
     else if (!parse_host(q->host, &ret[0])) {
         if (strchr(q->host, ':')) /* nor can it be a name */
-            return cannot(ret_detail, ret_why, EAI_NONAME, "not an address");
+            return cannot(ret_detail, ret_why, EAI_NONAME, "neither a name nor an address");
         n = 0;
     } else if (q->family && q->family != ret[0].u.sa.sa_family)
         return cannot(ret_detail, ret_why, EAI_NONAME, "the address is of another family");

@@ -497,8 +497,10 @@ int eddy_naming_init(struct eddy_loop *loop, const struct eddy_resolver_opts *op
         return eddy_error_set(error, rc, "new loop", ".resolver: not by EDDY_RESOLVER");
     const struct eddy_resolver_class *cls = opts->cls ? opts->cls : find_class(opts->name);
     if (!cls)
-        return eddy_error_set(error, -EINVAL, "new loop", "there is no resolver \"%s\" here",
-                              opts->name ? opts->name : getenv("EDDY_RESOLVER"));
+        return eddy_error_set(error, -EINVAL, "new loop",
+                              "there is no resolver \"%s\" here, but %s%s",
+                              opts->name ? opts->name : getenv("EDDY_RESOLVER"),
+                              RESOLVERS > 1 ? "c-ares and " : "", resolvers[RESOLVERS - 1]->name);
     rc = opts->cls ? check_class(cls) : 0;
     if (rc < 0)
         return eddy_error_set(error, rc, "new loop", ".resolver: its class lacks something");

@@ -161,7 +161,8 @@ struct eddy_resolver_opts {
     void *user;                            /* ... for its open */
     unsigned cache; /* most answers kept, within their time to live; 0: 1,000 */
     bool no_cache;
-    unsigned threads; /* "threads": most at a time; 0: 8 */
+    unsigned
+        threads; /* "threads": most at a time, others wait, which their time-out counts; 0: 8 */
     /* c-ares only */
     const char *servers;     /* in place of resolv.conf's: "192.0.2.1,[2001:db8::1]:5353" */
     const char *resolv_conf; /* this file, in place of /etc/resolv.conf */
