@@ -401,28 +401,25 @@ static void R36_the_protocol_may_change_meanwhile(void)
 
 /* ---- others have their turn ---- */
 
-/* The reader takes all there is after each iteration: what one of them sends is what it gets. */
+/* The reader takes all there is after each iteration: never more than all of them may send. */
 static void L96_a_file_of_many_mib_takes_many_turns(void)
 {
     struct scene c;
     static uint8_t bulk[1 << 20];
-    size_t most = 0;
+    size_t got = 0, turns = 1; /* the first is inside the call */
     stage_init(&c.s);
     scene_open(&c, large());
     CHECK_INT(send_part(&c.s.client, c.file, large(), &c.f), 0);
-    eddy_nsec patience = stage_patience(&c.s);
-    for (size_t got = 0; got < large() && stage_step(&c.s, patience);) {
+    for (eddy_nsec patience = stage_patience(&c.s); got < large(); turns++) {
         ssize_t n;
-        size_t turn = 0;
         while ((n = c.s.sys->cls->recv(c.s.sys, c.fd, bulk, sizeof bulk)) > 0)
-            turn += (size_t)n;
-        if (got > 0 && turn > most)
-            most = turn;
-        got += turn;
+            got += (size_t)n;
+        CHECK(got <= turns << 20);
+        if (!stage_step(&c.s, patience))
+            break;
     }
     UNTIL(&c.s, eddy_future_is_done(c.f));
-    CHECK(most > 0);
-    CHECK(most <= 1 << 20);
+    CHECK(turns > 2);
     CHECK_INT(outcome(&c.f), (long long)large());
     scene_close(&c);
 }
