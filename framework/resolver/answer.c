@@ -61,7 +61,7 @@ static size_t find_kinds(const struct eddy_query *q, struct kind ret[KINDS])
     return is_known(q->protocol) ? 0 : 1;
 }
 
-static void set_port(struct eddy_addr *a, long port)
+void eddy_answer_set_port(struct eddy_addr *a, long port)
 {
     if (a->u.sa.sa_family == AF_INET6)
         a->u.in6.sin6_port = htons((uint16_t)port);
@@ -96,7 +96,7 @@ struct eddy_addresses *eddy_addresses_new(const struct eddy_query *q, const stru
         for (size_t k = 0; k < each; k++, to++) {
             *to = (struct eddy_addrinfo){list[i], asked[k].type, asked[k].protocol};
             if (port >= 0)
-                set_port(&to->addr, port);
+                eddy_answer_set_port(&to->addr, port);
         }
     }
     if (name)

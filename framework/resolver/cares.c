@@ -92,21 +92,13 @@ static void fail(struct eddy_cares_channel *ch, struct eddy_query *q, int status
         eddy_query_fail(q, EDDY_EDNS, eai_of(status), ares_strerror(status));
 }
 
-static void set_port(struct eddy_addr *a, int port)
-{
-    if (a->u.sa.sa_family == AF_INET6)
-        a->u.in6.sin6_port = htons((uint16_t)port);
-    else
-        a->u.in.sin_port = htons((uint16_t)port);
-}
-
 static bool copy_address(const struct ares_addrinfo_node *node, int port, struct eddy_addr *to)
 {
     if (node->ai_addrlen > sizeof to->u)
         return false;
     to->len = node->ai_addrlen;
     memcpy(&to->u, node->ai_addr, node->ai_addrlen);
-    set_port(to, port);
+    eddy_answer_set_port(to, port);
     return true;
 }
 
@@ -314,7 +306,7 @@ static bool answer_here(struct eddy_query *q, int port)
     host_only.service = NULL;
     int n = eddy_query_numeric(&host_only, list, &detail, &why);
     for (int i = 0; i < n; i++)
-        set_port(&list[i], port);
+        eddy_answer_set_port(&list[i], port);
     if (n < 0)
         eddy_query_fail(q, EDDY_EDNS, detail, why);
     else if (n > 0)

@@ -34,6 +34,8 @@ extern const struct eddy_resolver_class eddy_threads_resolver; /* threadpool.c *
 /* NULL: no memory. */
 struct eddy_addresses *eddy_addresses_new(const struct eddy_query *q, const struct eddy_addr *list,
                                           size_t n, const char *canonical_name);
+/* Of an address of the internet. */
+void eddy_answer_set_port(struct eddy_addr *a, long port);
 struct eddy_names *eddy_names_new(const char *host, const char *service);
 struct eddy_services *eddy_services_new(const struct eddy_service *list, size_t n);
 /* What is numeric, or no name: 1 and the addresses; 0: to be looked up; or < 0 with *ret_detail and
