@@ -166,9 +166,9 @@ struct eddy_resolver_opts {
     /* c-ares only */
     const char *servers;     /* in place of resolv.conf's: "192.0.2.1,[2001:db8::1]:5353" */
     const char *resolv_conf; /* this file, in place of /etc/resolv.conf */
-    eddy_nsec try_timeout;   /* per server and try; 0: resolv.conf's, else 5 s, then twice as long
-                                each round */
-    int tries;               /* rounds; 0: resolv.conf's, else 4 */
+    eddy_nsec try_timeout;   /* per server and try; 0: resolv.conf's, else c-ares's own; longer
+                                in each round */
+    int tries;               /* rounds; 0: as above */
     void *reserved[4];
 };
 
