@@ -40,6 +40,10 @@ static const char *own_text(int code)
         return "several attempts failed";
     case EDDY_ESENDFILE_NA:
         return "the system cannot send this file";
+    case EDDY_ETLS:
+        return "TLS failed";
+    case EDDY_ETLS_CERT:
+        return "the peer's certificate is not accepted";
     default:
         return NULL;
     }

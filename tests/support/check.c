@@ -171,6 +171,8 @@ const char *test_code(int code)
         {EDDY_EDNS, "EDNS"},
         {EDDY_EMULTIPLE, "EMULTIPLE"},
         {EDDY_ESENDFILE_NA, "ESENDFILE_NA"},
+        {EDDY_ETLS, "ETLS"},
+        {EDDY_ETLS_CERT, "ETLS_CERT"},
         {-EACCES, "EACCES"},
         {-EADDRINUSE, "EADDRINUSE"},
         {-EADDRNOTAVAIL, "EADDRNOTAVAIL"},

@@ -84,7 +84,7 @@ static void G2_a_copy_has_all_but_the_children(void)
 
 static void strerror_knows_every_code_of_eddy(void)
 {
-    for (int code = EDDY_ELOOP_CLOSED; code >= EDDY_ESENDFILE_NA; code--) {
+    for (int code = EDDY_ELOOP_CLOSED; code >= EDDY_ETLS_CERT; code--) {
         CHECK(strcmp(eddy_strerror(code), "unknown error") != 0);
         for (int other = EDDY_ELOOP_CLOSED; other > code; other--)
             CHECK(strcmp(eddy_strerror(code), eddy_strerror(other)) != 0);
@@ -101,7 +101,7 @@ static void strerror_knows_the_systems_codes(void)
 
 static void strerror_has_a_text_for_anything(void)
 {
-    const int strange[] = {1, EINVAL, -9999, -10000, EDDY_ESENDFILE_NA - 1, INT32_MAX, INT32_MIN};
+    const int strange[] = {1, EINVAL, -9999, -10000, EDDY_ETLS_CERT - 1, INT32_MAX, INT32_MIN};
 
     for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++)
         CHECK_STR(eddy_strerror(strange[i]), "unknown error");

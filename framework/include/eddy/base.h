@@ -103,6 +103,8 @@ enum {
     EDDY_EDNS = -10014,               /* a name was not resolved; the detail is one of EAI_* */
     EDDY_EMULTIPLE = -10015,          /* several attempts failed, each with an error of its own */
     EDDY_ESENDFILE_NA = -10016, /* the system cannot send this file, and copying was ruled out */
+    EDDY_ETLS = -10017,         /* TLS: the protocol, a context; OpenSSL's code as detail */
+    EDDY_ETLS_CERT = -10018, /* TLS: the peer's certificate is not accepted; X509_V_* as detail */
 };
 
 #define EDDY_ERROR_TEXT 192
