@@ -309,6 +309,8 @@ int eddy_transport_peercred(const struct eddy_transport *t, struct eddy_peercred
 {
     if (!t || !ret)
         return -EINVAL;
+    if (t->cls->below && t->cls->below(t))
+        return eddy_transport_peercred(t->cls->below(t), ret);
     if (!is_unix(t) || t->io.fd < 0)
         return EDDY_ENOT_SUPPORTED;
     struct eddy_sys *sys = t->io.loop->sys;

@@ -25,6 +25,7 @@
 struct eddy_block;
 struct eddy_executor;
 
+
 struct eddy_loop {
     /* the read and write path */
     ssize_t (*try_send)(struct eddy_io *io, const void *data, size_t len); /* the backend's */
@@ -63,6 +64,7 @@ struct eddy_loop {
     unsigned open_ios; /* `closed` is owed to so many */
     unsigned
         lent; /* callbacks that run inside a call of the user: no run, no close (contract G23) */
+    unsigned releases_held; /* a transport writes to another one: release functions come later */
 
     _Atomic(struct eddy_post *) posts;
     atomic_uint refs;
@@ -148,6 +150,16 @@ static inline void eddy_callback_end(struct eddy_loop *loop, eddy_nsec begin, co
     if (EDDY_UNLIKELY(begin))
         eddy_callback_report(loop, begin, what, name);
 }
+
+/* ---- ration.c ---- */
+
+#define EDDY_RATION 8
+
+void eddy_ration_init(struct eddy_ration *r, struct eddy_loop *loop);
+/* True: take a step now. False: h runs when its turn has come, by which it is granted. Cancel h as
+ * any other. */
+bool eddy_ration_take(struct eddy_ration *r, struct eddy_handle *h);
+void eddy_ration_fini(struct eddy_ration *r);
 
 /* ---- io.c: endpoints and the table of descriptors ---- */
 

@@ -5,7 +5,7 @@
 #include "framework/base/alloc.h"
 #include "framework/transport/transport.h"
 
-static void wake_handle(struct eddy_loop *loop)
+void transports_wake_deferred(struct eddy_loop *loop)
 {
     if (!eddy_link_is_member(&loop->deferred_handle.link_))
         eddy_list_append(&loop->ready, &loop->deferred_handle.link_);
@@ -21,7 +21,7 @@ void transport_defer(struct eddy_transport *t)
     t->deferred_next = NULL;
     *loop->deferred_tail = t;
     loop->deferred_tail = &t->deferred_next;
-    wake_handle(loop);
+    transports_wake_deferred(loop);
 }
 
 /* The last callback. The protocol may attach itself anew in it, or be detached. */
@@ -44,25 +44,32 @@ static void call_connection_lost(struct eddy_transport *t)
     }
 }
 
+void transport_ended(struct eddy_transport *t)
+{
+    if (t->owner->cls->lost)
+        t->owner->cls->lost(t->owner, t);
+    if (t->cls->close)
+        t->cls->close(t); /* t may go at the next quiet point */
+    else
+        transport_release(t);
+}
+
 static void end(struct eddy_transport *t)
 {
     struct eddy_loop *loop = t->io.loop;
+    bool covered = t->flags & T_COVERED;
 
     call_connection_lost(t);
     t->state = EDDY_TRANSPORT_ENDED;
     eddy_link_remove(&t->link);
     struct eddy_protocol *p = t->protocol;
     t->protocol = &protocol_nobody;
-    if (p != &protocol_nobody)
-        protocol_finish(p, loop);
-    if (t->owner->cls->lost)
-        t->owner->cls->lost(t->owner, t);
     eddy_free(t->pending);
     t->pending = NULL;
-    if (t->cls->close)
-        t->cls->close(t); /* t may go at the next quiet point */
-    else
-        transport_release(t);
+    if (p != &protocol_nobody)
+        protocol_finish(p, loop);
+    if (!covered) /* else the one above goes first, and may have done so by now */
+        transport_ended(t);
 }
 
 static void run_one(struct eddy_transport *t)
@@ -82,6 +89,7 @@ bool eddy_transports_run_deferred(struct eddy_loop *loop)
     struct eddy_transport *t = loop->deferred, *next;
     bool any = t != NULL;
 
+    queue_settle(loop);
     loop->deferred = NULL;
     loop->deferred_tail = &loop->deferred;
     for (; t; t = next) {
@@ -125,5 +133,6 @@ void eddy_transports_loop_closing(struct eddy_loop *loop, struct eddy_link *list
 void eddy_transports_fini(struct eddy_loop *loop)
 {
     eddy_handle_cancel(&loop->deferred_handle);
+    eddy_transports_uncork(loop);
     queue_free_pool(loop);
 }

@@ -21,8 +21,17 @@ void eddy_transport_set_peername(struct eddy_transport *t, const struct eddy_add
     p->family = a->u.sa.sa_family;
 }
 
+static const struct eddy_transport *below(const struct eddy_transport *t)
+{
+    return t->cls->below ? t->cls->below(t) : NULL;
+}
+
 static int ask_peername(const struct eddy_transport *t, struct eddy_addr *ret)
 {
+    if (below(t))
+        return eddy_transport_peername(below(t), ret);
+    if (t->io.fd < 0)
+        return EDDY_ENOT_SUPPORTED;
     struct eddy_sys *sys = t->io.loop->sys;
     int rc = sys->cls->peername(sys, t->io.fd, ret);
 
@@ -47,7 +56,7 @@ int eddy_transport_peername(const struct eddy_transport *t, struct eddy_addr *re
         a.u.in6.sin6_scope_id = p->scope;
         memcpy(&a.u.in6.sin6_addr, p->u.ip, 16);
     } else {
-        return t->io.fd < 0 ? EDDY_ENOT_SUPPORTED : ask_peername(t, ret);
+        return ask_peername(t, ret);
     }
     *ret = a;
     return 0;
@@ -55,12 +64,14 @@ int eddy_transport_peername(const struct eddy_transport *t, struct eddy_addr *re
 
 int eddy_transport_sockname(const struct eddy_transport *t, struct eddy_addr *ret)
 {
+    if (below(t))
+        return eddy_transport_sockname(below(t), ret);
     return t->cls->sockname ? t->cls->sockname(t, ret) : EDDY_ENOT_SUPPORTED;
 }
 
 int eddy_transport_fd(const struct eddy_transport *t)
 {
-    return t->io.fd;
+    return below(t) ? eddy_transport_fd(below(t)) : t->io.fd;
 }
 
 const char *eddy_transport_kind(const struct eddy_transport *t)
@@ -97,7 +108,7 @@ const char *eddy_transport_describe(const struct eddy_transport *t, char *buf, s
     char ends[EDDY_ADDR_TEXT * 2 + 16];
 
     snprintf(buf, size, "%s %s %s fd=%d read=%s write=%s (%zu bytes)", t->cls->name,
-             transport_ends(t, ends, sizeof ends), states[t->state], t->io.fd,
+             transport_ends(t, ends, sizeof ends), states[t->state], eddy_transport_fd(t),
              t->flags & T_READING ? "polling" : "idle", t->flags & T_BLOCKED ? "polling" : "idle",
              eddy_transport_get_write_buffer_size(t));
     return buf;

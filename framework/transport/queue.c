@@ -76,6 +76,10 @@ void queue_run_releases(struct eddy_loop *loop)
 {
     struct eddy_block *b;
 
+    if (loop->releases_held > 0) {
+        transports_wake_deferred(loop);
+        return;
+    }
     while ((b = loop->released) != NULL) {
         void (*release)(void *user) = b->release;
         void *user = b->user;
@@ -107,6 +111,14 @@ void queue_free_block(struct eddy_loop *loop, struct eddy_block *b)
         return;
     }
     eddy_free(b);
+}
+
+/* t is done with a block of its queue. */
+static void give_up_block(struct eddy_transport *t, struct eddy_block *b)
+{
+    if (t->cls->secret && !b->release)
+        explicit_bzero(b->bytes, (size_t)(b->end - b->bytes));
+    queue_free_block(t->io.loop, b);
 }
 
 static size_t fill_tail(struct eddy_transport *t, const char *data, size_t len)
@@ -216,7 +228,7 @@ void queue_consume(struct eddy_transport *t, size_t n)
         t->head = b->next;
         if (!t->head)
             t->tail = NULL;
-        queue_free_block(t->io.loop, b);
+        give_up_block(t, b);
     }
 }
 
@@ -226,7 +238,7 @@ void queue_clear(struct eddy_transport *t)
 
     while ((b = t->head) != NULL) {
         queue_drop_first(t);
-        queue_free_block(t->io.loop, b);
+        give_up_block(t, b);
     }
     t->queued = 0;
 }

@@ -19,7 +19,7 @@ void transport_refresh(struct eddy_transport *t)
 
     if (!open || cls->get_buffer || t->limits->idle > 0)
         slow |= SLOW_READ;
-    if (!open || !t->cls->send || (t->flags & (T_BLOCKED | T_EOF_WANTED)))
+    if (!open || !t->cls->send || t->cls->secret || (t->flags & (T_BLOCKED | T_EOF_WANTED)))
         slow |= SLOW_WRITE;
     t->slow = (uint16_t)slow;
 
@@ -83,6 +83,45 @@ void eddy_transport_made(struct eddy_transport *t, struct eddy_protocol *p, stru
         p->cls->connection_made(p, t);
         eddy_callback_end(t->io.loop, begin, "connection_made", name);
     }
+}
+
+/* ---- one over another ---- */
+
+void eddy_transport_cover(struct eddy_transport *lower)
+{
+    lower->flags |= T_COVERED;
+}
+
+void eddy_transport_uncover(struct eddy_transport *lower)
+{
+    lower->flags &= (uint16_t)~T_COVERED;
+    transport_ended(lower);
+}
+
+void eddy_transport_take_over(struct eddy_transport *upper, struct eddy_transport *lower,
+                              struct eddy_protocol *below)
+{
+    eddy_transport_cover(lower);
+    eddy_list_append(&lower->link, &upper->link);
+    eddy_link_remove(&lower->link);
+    upper->flags |= T_IO_OPEN | (lower->flags & (T_READ_PAUSED | T_WRITE_PAUSED));
+    upper->u.heard = upper->io.loop->now;
+    protocol_attach(lower->protocol, upper);
+    protocol_attach(below, lower);
+    set_state(upper, EDDY_TRANSPORT_OPEN);
+    transport_arm_timer(upper);
+    eddy_transport_resume_reading(lower);
+    transport_refresh(lower);
+}
+
+bool eddy_transport_has_unread(const struct eddy_transport *t)
+{
+    return t->flags & T_UNREAD;
+}
+
+bool eddy_transport_has_ended(const struct eddy_transport *t)
+{
+    return t->flags & (T_EOF_IN | T_EOF_WANTED);
 }
 
 /* ---- the ways to the end ---- */
@@ -174,6 +213,8 @@ void eddy_transport_close(struct eddy_transport *t)
         return;
     drop_unread(t);
     set_state(t, EDDY_TRANSPORT_CLOSING);
+    if (t->cls->closing)
+        t->cls->closing(t);
     eddy_transport_flush(t);
     if (t->state != EDDY_TRANSPORT_CLOSING)
         return;
@@ -211,6 +252,6 @@ void eddy_transport_closed(struct eddy_io *io)
 
 void transport_maybe_free(struct eddy_transport *t)
 {
-    if (!(t->flags & (T_IO_OPEN | T_INSTANCE)))
+    if (!(t->flags & (T_IO_OPEN | T_INSTANCE | T_COVERED | T_CORKED)))
         t->owner->cls->free(t->owner, t);
 }

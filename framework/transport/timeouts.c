@@ -75,7 +75,9 @@ int eddy_transport_set_write_buffer_limits(struct eddy_transport *t, size_t low,
 {
     if (!t)
         return EDDY_ECLOSED;
-    if (high == EDDY_DEFAULT)
+    if (high == EDDY_DEFAULT && low == EDDY_DEFAULT && t->cls->high_mark)
+        high = t->cls->high_mark;
+    else if (high == EDDY_DEFAULT)
         high = low == EDDY_DEFAULT ? HIGH_MARK : low > SIZE_MAX / 4 ? SIZE_MAX : low * 4;
     if (low == EDDY_DEFAULT)
         low = high / 4;
@@ -99,6 +101,12 @@ int eddy_transport_set_write_max(struct eddy_transport *t, size_t max)
         return -ENOMEM;
     l->max = max ? max : WRITE_MAX;
     return 0;
+}
+
+/* One for what is sent is meant for the wire, and so for the transport below too. */
+static struct eddy_transport *below(const struct eddy_transport *t)
+{
+    return t && t->cls->below ? t->cls->below(t) : NULL;
 }
 
 /* `which` points into the limits; nothing is changed on failure. */
@@ -133,14 +141,17 @@ int eddy_transport_set_write_timeout(struct eddy_transport *t, eddy_nsec span)
 {
     int rc = set_span(t, offsetof(struct eddy_limits, write), span);
 
-    if (rc == 0)
-        transport_arm_timer(t);
-    return rc;
+    if (rc < 0)
+        return rc;
+    transport_arm_timer(t);
+    return below(t) ? eddy_transport_set_write_timeout(below(t), span) : 0;
 }
 
 int eddy_transport_set_linger(struct eddy_transport *t, eddy_nsec span)
 {
-    return set_span(t, offsetof(struct eddy_limits, linger), span);
+    int rc = set_span(t, offsetof(struct eddy_limits, linger), span);
+
+    return rc == 0 && below(t) ? eddy_transport_set_linger(below(t), span) : rc;
 }
 
 /* ---- the timer ---- */

@@ -20,6 +20,7 @@ enum {
     T_INSTANCE = 1 << 10, /* the instance behind it is in use */
     T_IO_OPEN = 1 << 11,  /* `closed` is owed */
     T_FILE = 1 << 12,     /* a file is being sent, or waits for it: nothing is received */
+    T_COVERED = 1 << 13,  /* another transport stands on it */
 };
 
 /* Why an open transport does not read. */
@@ -72,6 +73,12 @@ void transport_maybe_free(struct eddy_transport *t);
 /* ---- deferred.c: calls owed, made from the loop ---- */
 
 void transport_defer(struct eddy_transport *t);
+/* The loop comes to these calls, and to release functions that are due. */
+void transports_wake_deferred(struct eddy_loop *loop);
+
+/* connection_lost was delivered, also to the one above: its owner hears of it, and what is below is
+ * closed. */
+void transport_ended(struct eddy_transport *t);
 
 /* For the loop. */
 void eddy_transports_init(struct eddy_loop *loop);

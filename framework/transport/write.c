@@ -137,7 +137,7 @@ void transport_queue_has_grown(struct eddy_transport *t)
 
 void transport_flush(struct eddy_transport *t)
 {
-    if (EDDY_LIKELY(t->head == t->tail)) {
+    if (EDDY_LIKELY(t->head == t->tail && !t->cls->secret)) {
         transport_flush_single(t, t->head);
         return;
     }
@@ -166,6 +166,8 @@ void eddy_transports_uncork(struct eddy_loop *loop)
         t->flags &= (uint16_t)~T_CORKED;
         if (has_corked(t))
             transport_flush(t);
+        else if (t->state == EDDY_TRANSPORT_ENDED)
+            transport_maybe_free(t); /* one with nothing below goes as soon as it can */
     }
 }
 

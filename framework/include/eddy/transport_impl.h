@@ -95,6 +95,8 @@ struct eddy_transport_class {
     uint32_t abi_size;
     bool can_write_eof;
     uint8_t sendfile; /* EDDY_SENDFILE_* */
+    bool secret; /* what is in its queue is wiped before the memory is used for anything else */
+    size_t high_mark; /* where options say nothing; 0: 64 KiB */
 
     /* Take these bytes now, without blocking: the count, -EAGAIN, or a fatal error. NULL, both:
      * bytes cannot be written. */
@@ -118,7 +120,11 @@ struct eddy_transport_class {
     /* Release what is below; eddy_transport_closed follows, later and last. NULL: nothing is. */
     void (*close)(struct eddy_transport *t);
     int (*sockname)(const struct eddy_transport *t, struct eddy_addr *ret);
+    /* The transport that it stands on, for what it does not know itself. NULL: on none. */
+    struct eddy_transport *(*below)(const struct eddy_transport *t);
 
+    /* Close was called; what is written will still be sent. NULL: nothing to do. */
+    void (*closing)(struct eddy_transport *t);
     /* Close was called, and all that was written is sent: the class does what is left to do, and
      * ends it by eddy_transport_fail, with 0 if all is well. NULL: nothing is left. */
     void (*wind_up)(struct eddy_transport *t);
@@ -164,6 +170,26 @@ EDDY_API void eddy_transport_discard(struct eddy_transport *t);
  * from the loop only. p is attached even if it closes or aborts in it. */
 EDDY_API void eddy_transport_made(struct eddy_transport *t, struct eddy_protocol *p,
                                   struct eddy_link *list);
+
+/* ---- one over another ----
+ *
+ * Such a transport is the protocol of the one below, and answers for it: the lower one keeps its
+ * storage, its place in the list of its server or loop is the upper one's, and its owner hears that
+ * it is lost when the upper one has ended. */
+
+/* From here on there is one above. */
+EDDY_API void eddy_transport_cover(struct eddy_transport *lower);
+/* There is none any more: lower's connection_lost has returned, and so has the upper one's. */
+EDDY_API void eddy_transport_uncover(struct eddy_transport *lower);
+/* The same as cover, for a lower one that is open and has a protocol: it becomes `upper`'s, without
+ * a callback, paused if it was, and `below` comes in its place. What it had given back by unread is
+ * `below`'s. */
+EDDY_API void eddy_transport_take_over(struct eddy_transport *upper, struct eddy_transport *lower,
+                                       struct eddy_protocol *below);
+/* Whether it has bytes given back by unread; whether an end of stream has come, or write_eof was
+ * called. */
+EDDY_API bool eddy_transport_has_unread(const struct eddy_transport *t);
+EDDY_API bool eddy_transport_has_ended(const struct eddy_transport *t);
 
 /* The peer's address, kept for eddy_transport_peername. */
 EDDY_API void eddy_transport_set_peername(struct eddy_transport *t, const struct eddy_addr *a);
