@@ -366,6 +366,8 @@ int eddy_loop_new(const struct eddy_loop_opts *opts, struct eddy_loop **ret)
     eddy_list_init(&loop->signal_nodes);
     eddy_list_init(&loop->jobs);
     eddy_transports_init(loop);
+    eddy_ration_init(&loop->handshakes, loop);
+    eddy_list_init(&loop->warm);
 
     rc = eddy_loop_init_children(loop, opts);
     if (rc == 0)
@@ -487,6 +489,7 @@ int eddy_loop_close(struct eddy_loop *loop)
     unlink_nodes(loop, &posts);
     eddy_loop_close_posts(loop, &posts);
     end_what_is_open(loop);
+    eddy_ration_fini(&loop->handshakes);
     eddy_transports_fini(loop);
     eddy_heap_clear(&loop->timers);
     loop->closed = true;

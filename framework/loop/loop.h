@@ -25,6 +25,13 @@
 struct eddy_block;
 struct eddy_executor;
 
+/* Steps that take long, so many of them in an iteration (ration.c). */
+struct eddy_ration {
+    struct eddy_loop *loop;
+    struct eddy_handle anew;
+    struct eddy_link waiting; /* struct eddy_handle */
+    unsigned taken;
+};
 
 struct eddy_loop {
     /* the read and write path */
@@ -84,6 +91,11 @@ struct eddy_loop {
     struct eddy_executor *executor; /* the default one, referenced; NULL: none made yet */
 
     struct eddy_naming naming;
+
+    /* TLS: steps of handshakes, and the connections that keep their buffers (tls/warm.c) */
+    struct eddy_ration handshakes;
+    struct eddy_link warm;
+    unsigned warm_count;
 
     unsigned fork_generation; /* of the process it belongs to */
     bool keep_sigpipe;
