@@ -95,6 +95,9 @@ set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_DEPENDS
 if(EDDY_CARES) # for the static library
     string(APPEND CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_DEPENDS ", libc-ares-dev")
 endif()
+if(EDDY_OPENSSL)
+    string(APPEND CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_DEPENDS ", libssl-dev")
+endif()
 set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_SUGGESTS "pkg-config, cmake")
 set(CPACK_DEBIAN_LIBEDDY-DEV_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_LIBEDDY-DEV_DESCRIPTION "event loop with transports and protocols - development files

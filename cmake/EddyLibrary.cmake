@@ -93,10 +93,11 @@ function(eddy_install_libraries name)
     foreach(other ${arg_UNPARSED_ARGUMENTS})
         string(APPEND EDDY_PC_REQUIRES "${other} = ${PROJECT_VERSION}")
     endforeach()
-    set(EDDY_PC_LIBS_PRIVATE "-pthread")
+    set(EDDY_PC_LIBS_PRIVATE "") # in order: a static library needs what comes behind it
     foreach(library ${arg_PRIVATE})
-        string(PREPEND EDDY_PC_LIBS_PRIVATE "-l${library} ")
+        string(APPEND EDDY_PC_LIBS_PRIVATE "-l${library} ")
     endforeach()
+    string(APPEND EDDY_PC_LIBS_PRIVATE "-pthread")
     # The prefix is found from where the file lies: it may be chosen, or changed, when installing. A package of the
     # system has it written out, as cross compilers with a sysroot expect.
     if(EDDY_DEBIAN OR IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})

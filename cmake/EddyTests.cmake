@@ -1,17 +1,18 @@
 # Registering tests. What a test needs is written in its own first twenty lines, so that adding a test is adding a file:
 #
 #     backends: select poll epoll sim    once per backend: EDDY_TEST_BACKEND is set (scripts: --backend)
-#     roads: tcp unix                    ... and for each of these: EDDY_TEST_ROAD is set; the simulated network has tcp alone
+#     roads: tcp unix tls tls2           ... and for each of these: EDDY_TEST_ROAD is set; on some backends only, see below
 #     timeout: 120                       seconds, in place of 60
 #     labels: threads                    ctest labels beside the folder's name
 #     serial                             never beside another test
+#     needs: openssl                     left out where Eddy is built without it, as what is called tls_*; no-openssl: with it
 #     smoke                              a benchmark that measures on its own: ctest runs it with --smoke
 #
 # as comments: /* serial */ in C, # serial in scripts.
 
 set(EDDY_TEST_TIMEOUT_FACTOR 1 CACHE STRING "What each test's time-out is multiplied by (sanitizers are slow)")
 
-# Sets PREFIX_backends, _roads, _timeout, _labels, _serial and _smoke from the head of FILE.
+# Sets PREFIX_backends, _roads, _timeout, _labels, _serial and _smoke from the head of FILE, and PREFIX_left_out.
 function(eddy_read_marks prefix file)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
     file(READ ${file} text LIMIT 2000)
@@ -33,6 +34,16 @@ function(eddy_read_marks prefix file)
         endif()
         set(${prefix}_${mark} ${value} PARENT_SCOPE)
     endforeach()
+    get_filename_component(name ${file} NAME)
+    set(left_out FALSE)
+    if(EDDY_OPENSSL)
+        if(head MATCHES "(/\\*|#) needs: no-openssl")
+            set(left_out TRUE)
+        endif()
+    elseif(name MATCHES "^tls_" OR head MATCHES "(/\\*|#) needs: openssl")
+        set(left_out TRUE)
+    endif()
+    set(${prefix}_left_out ${left_out} PARENT_SCOPE)
 endfunction()
 
 # eddy_set_test(NAME [SERIAL] [TIMEOUT seconds] [LABELS ...] [ENVIRONMENT ...]): properties of a ctest entry.
@@ -61,6 +72,15 @@ function(eddy_add_program target)
     target_link_libraries(${target} PRIVATE eddy-sim-static eddy-static)
 endfunction()
 
+# The backends of the roads besides tcp, which has all. The simulated network has no unix sockets; TLS is the same on all selectors.
+set(EDDY_TEST_BACKENDS_unix select poll epoll io_uring)
+set(EDDY_TEST_BACKENDS_tls "")
+set(EDDY_TEST_BACKENDS_tls2 "")
+if(EDDY_OPENSSL)
+    set(EDDY_TEST_BACKENDS_tls epoll io_uring sim sim-late)
+    set(EDDY_TEST_BACKENDS_tls2 sim)
+endif()
+
 # eddy_add_test(NAME SOURCES ... [LABELS ...] [TIMEOUT seconds] [ARGS ...] [BACKENDS ...] [ROADS ...] [SERIAL]): one CUnit
 # program and its ctest entry NAME, or with BACKENDS one entry NAME.BACKEND for each, over tcp, and NAME.BACKEND.ROAD for
 # other roads.
@@ -82,11 +102,13 @@ function(eddy_add_test name)
             if(backend IN_LIST EDDY_TEST_BACKENDS)
                 add_test(NAME ${name}.${backend} COMMAND ${target} ${arg_ARGS})
                 eddy_set_test(${name}.${backend} ${common} ENVIRONMENT EDDY_TEST_BACKEND=${backend})
-                if("unix" IN_LIST arg_ROADS AND NOT backend MATCHES "^sim")
-                    add_test(NAME ${name}.${backend}.unix COMMAND ${target} ${arg_ARGS})
-                    eddy_set_test(${name}.${backend}.unix ${common}
-                        ENVIRONMENT EDDY_TEST_BACKEND=${backend} EDDY_TEST_ROAD=unix)
-                endif()
+                foreach(road ${arg_ROADS})
+                    if(backend IN_LIST EDDY_TEST_BACKENDS_${road})
+                        add_test(NAME ${name}.${backend}.${road} COMMAND ${target} ${arg_ARGS})
+                        eddy_set_test(${name}.${backend}.${road} ${common}
+                            ENVIRONMENT EDDY_TEST_BACKEND=${backend} EDDY_TEST_ROAD=${road})
+                    endif()
+                endforeach()
             endif()
         endforeach()
     else()
@@ -101,6 +123,9 @@ function(eddy_add_test_folder folder)
     foreach(source ${sources})
         get_filename_component(name ${source} NAME_WE)
         eddy_read_marks(mark ${source})
+        if(mark_left_out)
+            continue()
+        endif()
         set(options "")
         if(mark_serial)
             set(options SERIAL)

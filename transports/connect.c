@@ -82,8 +82,11 @@ int eddy_connect_check_sock(struct eddy_loop *loop, const struct eddy_connection
 }
 
 int eddy_connect_check(struct eddy_loop *loop, struct eddy_protocol *p,
-                       const struct eddy_connection_opts *o, const char *op)
+                       const struct connect_request *r)
 {
+    const struct eddy_connection_opts *o = r->o;
+    const char *op = r->op;
+
     if (!p)
         return refuse(o, -EINVAL, op, "no protocol");
     int rc = eddy_protocol_class_check(p->cls, op, o->error);
@@ -97,7 +100,7 @@ int eddy_connect_check(struct eddy_loop *loop, struct eddy_protocol *p,
         return refuse(o, -EINVAL, op, ".happy_eyeballs_delay is negative");
     if (o->interleave < 0 && o->interleave != EDDY_OFF)
         return refuse(o, -EINVAL, op, ".interleave is negative");
-    return 0;
+    return tls_check(&r->tls, o->host, op, o->error);
 }
 
 /* ---- the ends ---- */
@@ -204,15 +207,43 @@ static int give_back(struct eddy_loop *loop, const struct eddy_connection_opts *
     return refuse(o, rc, op, "no memory");
 }
 
-int eddy_connect(struct eddy_loop *loop, struct eddy_protocol *p,
-                 const struct eddy_connection_opts *o, const char *op, const struct eddy_addr *to,
-                 unsigned max_fds, struct eddy_future **ret)
+/* The context that is used, referenced; NULL: none. */
+static int find_context(struct eddy_loop *loop, const struct connect_request *r,
+                        struct eddy_tls **ret)
 {
+    *ret = NULL;
+    if (r->tls.use_tls && !r->tls.tls)
+        return tls_default(loop, r->o->error, ret);
+    *ret = eddy_tls_ref(r->tls.tls);
+    return 0;
+}
+
+static int make(struct eddy_loop *loop, const struct connect_request *r, struct connecting **ret)
+{
+    const struct eddy_connection_opts *o = r->o;
+    struct eddy_tls *context;
+    int rc = find_context(loop, r, &context);
+
+    if (rc < 0) {
+        if (o->use_sock && rc != -EINVAL)
+            loop->sys->cls->close(loop->sys, o->sock);
+        return rc;
+    }
+    rc = eddy_connecting_new(r, context, room(o->host) + room(o->local_host), ret);
+    eddy_tls_unref(context);
+    return rc == -EINVAL ? refuse(o, rc, r->op, "impossible limits or time-outs") : 0;
+}
+
+int eddy_connect(struct eddy_loop *loop, struct eddy_protocol *p, const struct connect_request *r,
+                 const struct eddy_addr *to, struct eddy_future **ret)
+{
+    const struct eddy_connection_opts *o = r->o;
+    const char *op = r->op;
     struct connecting *c = NULL;
 
-    int rc = eddy_connecting_new(o, max_fds, room(o->host) + room(o->local_host), &c);
-    if (rc == -EINVAL)
-        return refuse(o, rc, op, "impossible limits or time-outs");
+    int rc = make(loop, r, &c);
+    if (rc < 0)
+        return rc;
     rc = eddy_opening_begin(c ? &c->o : NULL, &eddy_connecting_class, loop, p, NULL, ret != NULL);
     if (rc < 0)
         return give_back(loop, o, op, rc);
@@ -231,16 +262,13 @@ int eddy_connect(struct eddy_loop *loop, struct eddy_protocol *p,
     return 0;
 }
 
-int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
-                           const struct eddy_connection_opts *o, struct eddy_future **ret)
+static int create(struct eddy_loop *loop, struct eddy_protocol *p, const struct connect_request *r,
+                  struct eddy_future **ret)
 {
+    const struct eddy_connection_opts *o = r->o;
     struct eddy_addr to = {.len = 0};
 
-    if (!loop || !o)
-        return -EINVAL;
-    int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
-    if (rc == 0)
-        rc = eddy_connect_check(loop, p, o, create_connection);
+    int rc = eddy_connect_check(loop, p, r);
     if (rc < 0)
         return rc;
     if (!o->host == !o->use_sock)
@@ -248,7 +276,19 @@ int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
                       "either .host and .port or .sock must be given");
     rc =
         o->use_sock ? eddy_connect_check_sock(loop, o, create_connection) : check_addresses(o, &to);
-    return rc < 0 ? rc : eddy_connect(loop, p, o, create_connection, &to, 0, ret);
+    return rc < 0 ? rc : eddy_connect(loop, p, r, &to, ret);
+}
+
+int eddy_create_connection(struct eddy_loop *loop, struct eddy_protocol *p,
+                           const struct eddy_connection_opts *o, struct eddy_future **ret)
+{
+    if (!loop || !o)
+        return -EINVAL;
+    int rc = eddy_opts_check(o, o->abi_size, sizeof *o);
+    if (rc < 0)
+        return rc;
+    const struct connect_request r = {create_connection, o, TLS_CLIENT_SETTINGS(o), 0};
+    return create(loop, p, &r, ret);
 }
 
 int eddy_connect_accepted_socket(struct eddy_loop *loop, struct eddy_protocol *p, int sock,
@@ -258,15 +298,19 @@ int eddy_connect_accepted_socket(struct eddy_loop *loop, struct eddy_protocol *p
 
     if (!opts)
         opts = &defaults;
-    int rc = eddy_opts_check(opts, opts->abi_size, sizeof *opts);
+    int rc = loop ? eddy_opts_check(opts, opts->abi_size, sizeof *opts) : -EINVAL;
     if (rc < 0)
         return rc;
     if (opts->host || opts->use_sock)
         return refuse(opts, -EINVAL, create_connection,
                       "the socket is an argument: neither .host nor .sock");
+    if (opts->use_tls && !opts->tls)
+        return refuse(opts, -EINVAL, create_connection, "a server needs a TLS context");
     struct eddy_connection_opts o = *opts;
     o.abi_size = sizeof o;
     o.sock = sock;
     o.use_sock = true;
-    return eddy_create_connection(loop, p, &o, ret);
+    struct connect_request r = {create_connection, &o, TLS_CLIENT_SETTINGS(opts), 0};
+    r.tls.server_side = true;
+    return create(loop, p, &r, ret);
 }

@@ -119,6 +119,18 @@ static void log_success(const struct connecting *c)
 
 /* ---- the end of it ---- */
 
+/* The sockets of all attempts but the winner's. */
+static void drop_losers(struct connecting *c)
+{
+    for (size_t i = 0; i < c->race.begun; i++) {
+        struct opened *s = c->opened[i];
+
+        c->opened[i] = NULL;
+        if (s && s != c->o.opened)
+            eddy_opened_drop(s);
+    }
+}
+
 static void stop(struct opening *o)
 {
     struct connecting *c = (struct connecting *)o;
@@ -129,13 +141,7 @@ static void stop(struct opening *o)
     eddy_timer_cancel(&c->retry);
     eddy_handle_cancel(&c->decide);
     eddy_race_stop(&c->race);
-    for (size_t i = 0; i < c->race.begun; i++) {
-        struct opened *s = c->opened[i];
-
-        c->opened[i] = NULL;
-        if (s && s != o->opened)
-            eddy_opened_drop(s);
-    }
+    drop_losers(c);
 }
 
 static void fini(struct opening *o)
@@ -145,6 +151,8 @@ static void fini(struct opening *o)
     eddy_answer_free(c->host.answer);
     eddy_answer_free(c->local.answer);
     eddy_limits_unref(c->limits);
+    eddy_limits_unref(c->tls_limits);
+    eddy_tls_unref(c->tls.tls);
     eddy_free(c->errors);
 }
 
@@ -162,6 +170,9 @@ static void deadline_passed(struct eddy_timer *t)
                        "%s%.60s: %.60s was not looked up within %.3g seconds", connect_to,
                        target(c, name),
                        is_asked(&c->host) ? c->host.query.host : c->local.query.host, seconds);
+    else if (c->in_handshake)
+        eddy_error_set(&e, -ETIMEDOUT, "connect", "%s%s: no TLS handshake within %.3g seconds",
+                       connect_to, target(c, name), seconds);
     else if (c->host.query.host)
         eddy_error_set(&e, -ETIMEDOUT, "connect", "%s%.60s (%s): not connected within %.3g seconds",
                        connect_to, target(c, name), running(c, list, sizeof list), seconds);
@@ -173,10 +184,41 @@ static void deadline_passed(struct eddy_timer *t)
 
 /* ---- the winner ---- */
 
+static void encrypted(void *user, struct opened *upper, const struct eddy_error *error)
+{
+    struct connecting *c = user;
+
+    (void)upper; /* is c->o.opened */
+    if (error)
+        eddy_opening_fail(&c->o, error);
+    else
+        eddy_opening_succeed(&c->o);
+}
+
+/* c may be gone when it returns. */
+static void encrypt(struct connecting *c)
+{
+    struct opened *lower = c->o.opened;
+    const struct tls_connection t = {.host = c->tls.server_hostname,
+                                     .port = c->host.query.port,
+                                     .limits = c->tls_limits,
+                                     .done = encrypted,
+                                     .user = c};
+
+    c->in_handshake = true;
+    drop_losers(c); /* they must not win any more */
+    lower->opening = NULL;
+    if (tls_start(&lower->t, &c->tls, &t, &c->o.loop->transports, &c->o.opened) < 0)
+        eddy_opening_fail(&c->o, EDDY_ERROR(-ENOMEM, "connect: no memory"));
+}
+
 static void win(struct connecting *c)
 {
     log_success(c);
-    eddy_opening_succeed(&c->o);
+    if (c->tls.use_tls)
+        encrypt(c);
+    else
+        eddy_opening_succeed(&c->o);
 }
 
 static void decide(struct eddy_handle *h)
@@ -200,7 +242,8 @@ static void succeeded(struct connecting *c, size_t i)
         c->o.opened = c->opened[i];
     }
     eddy_race_stop(&c->race);
-    eddy_timer_cancel(&c->deadline);
+    if (!c->tls.use_tls)
+        eddy_timer_cancel(&c->deadline);
     if (first && c->race.running == 1)
         win(c);
     else
@@ -518,17 +561,54 @@ static void set_options(struct connecting *c, const struct eddy_connection_opts 
     c->all_errors = o->all_errors;
 }
 
-int eddy_connecting_new(const struct eddy_connection_opts *o, unsigned max_fds, size_t room,
+/* Under TLS the marks and the idle time are for plaintext. -EINVAL, -ENOMEM. */
+static int make_limits(const struct connect_request *r, struct eddy_limits **ret,
+                       struct eddy_limits **ret_tls)
+{
+    const struct eddy_connection_opts *o = r->o;
+
+    *ret = *ret_tls = NULL;
+    if (!r->tls.use_tls)
+        return eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
+                               o->write_timeout, o->linger, ret);
+    int rc = tls_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout, ret_tls);
+    if (rc == 0)
+        rc = eddy_limits_new(0, 0, 0, 0, o->write_timeout, o->linger, ret);
+    return rc;
+}
+
+/* What is asked for and verified, and what is sent early, behind the strings of the ends. */
+static void set_tls(struct connecting *c, const struct connect_request *r, struct eddy_tls *context,
+                    const char *name, char *at)
+{
+    c->tls = r->tls;
+    c->tls.tls = eddy_tls_ref(context);
+    c->tls.server_hostname = NULL;
+    if (name) {
+        c->tls.server_hostname = strcpy(at, name);
+        at += strlen(name) + 1;
+    }
+    if (c->tls.early_data_len > 0)
+        c->tls.early_data = memcpy(at, r->tls.early_data, c->tls.early_data_len);
+}
+
+int eddy_connecting_new(const struct connect_request *r, struct eddy_tls *context, size_t room,
                         struct connecting **ret)
 {
-    struct eddy_limits *limits = NULL;
-    int rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
-                             o->write_timeout, o->linger, &limits);
-    struct connecting *c = rc == 0 ? eddy_zalloc(sizeof *c + room) : NULL;
+    const struct eddy_connection_opts *o = r->o;
+    const char *name = !r->tls.use_tls || r->tls.server_side ? NULL
+                       : r->tls.server_hostname              ? r->tls.server_hostname
+                                                             : o->host;
+    size_t more = (name ? strlen(name) + 1 : 0) + r->tls.early_data_len;
+    struct eddy_limits *limits, *tls_limits;
+    int rc = make_limits(r, &limits, &tls_limits);
+    struct connecting *c = rc == 0 ? eddy_zalloc(sizeof *c + room + more) : NULL;
 
+    *ret = c;
     if (!c) {
         eddy_limits_unref(limits);
-        return rc < 0 ? rc : -ENOMEM;
+        eddy_limits_unref(tls_limits);
+        return rc == -EINVAL ? rc : 0;
     }
     c->host.query.done = host_known;
     c->local.query.done = local_known;
@@ -536,10 +616,12 @@ int eddy_connecting_new(const struct eddy_connection_opts *o, unsigned max_fds, 
     c->retry.fn = try_again;
     c->decide.fn = decide;
     c->pause = FIRST_PAUSE;
-    c->max_fds = max_fds;
+    c->max_fds = r->max_fds;
     c->limits = limits;
+    c->tls_limits = tls_limits;
+    c->host.query.port = o->port;
     set_options(c, o);
-    *ret = c;
+    set_tls(c, r, context, name, c->strings + room);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #ifndef EDDY_TRANSPORTS_CONNECTING_H
 #define EDDY_TRANSPORTS_CONNECTING_H
 
+#include "transports/connect.h"
 #include "transports/happy_eyeballs.h"
 #include "transports/opening.h"
 #include <eddy/connection.h>
@@ -30,15 +31,19 @@ struct connecting {
 
     const char *site;
     struct eddy_limits *limits; /* referenced; may be NULL */
+    struct tls_settings tls;    /* with a reference; the strings are in c->strings */
+    struct eddy_limits *tls_limits;
     eddy_nsec timeout, pause;
     size_t lead; /* see eddy_interleave; 0: the order stays */
     unsigned max_fds;
     bool keep_alive, all_errors;
+    bool in_handshake; /* of TLS: o.opened is its transport */
     char strings[];
 };
 
-/* From the options, but for the ends; room: for c->strings. -EINVAL: impossible limits; -ENOMEM. */
-int eddy_connecting_new(const struct eddy_connection_opts *o, unsigned max_fds, size_t room,
+/* From the options, but for the ends; room: for c->strings. context: NULL without TLS. -EINVAL:
+ * impossible limits; 0 and NULL: no memory. */
+int eddy_connecting_new(const struct connect_request *r, struct eddy_tls *context, size_t room,
                         struct connecting **ret);
 /* Of c's opening. */
 extern const struct opening_class eddy_connecting_class;

@@ -5,10 +5,12 @@
 #include "framework/loop/loop.h"
 #include "transports/fdstream.h"
 #include "transports/listen.h"
+#include "transports/tls/layer.h"
 #include <eddy/server.h>
 #include <string.h>
 
 #define DEFAULT_BACKLOG 100
+#define DEFAULT_HANDSHAKES 1024
 #define ACCEPT_RETRY EDDY_SEC(1)
 
 struct eddy_server {
@@ -19,6 +21,10 @@ struct eddy_server {
     const struct eddy_protocol_class *cls;
     void *arg;
     struct eddy_limits *limits;
+    struct tls_settings tls; /* with a reference */
+    struct eddy_limits *tls_limits;
+    struct eddy_link handshaking; /* transports that TLS connections are to stand on */
+    unsigned handshakes, max_handshakes;
     bool is_unix;
     unsigned max_fds;
     struct eddy_slab *slab;
@@ -60,6 +66,8 @@ void eddy_server_unref(struct eddy_server *s)
     eddy_link_remove(&s->resource.link);
     eddy_slab_destroy(s->slab);
     eddy_limits_unref(s->limits);
+    eddy_limits_unref(s->tls_limits);
+    eddy_tls_unref(s->tls.tls);
     eddy_free(s);
 }
 
@@ -67,7 +75,7 @@ void eddy_server_unref(struct eddy_server *s)
 
 static bool has_room(const struct eddy_server *s)
 {
-    return s->max == 0 || s->count < s->max;
+    return (s->max == 0 || s->count < s->max) && s->handshakes < s->max_handshakes;
 }
 
 static void watch_listeners(struct eddy_server *s)
@@ -94,15 +102,19 @@ static void on_freed(struct eddy_handle *h)
     stop_starving(EDDY_CONTAINER_OF(h, struct eddy_server, freed));
 }
 
+static void report(struct eddy_server *s, const struct eddy_error *e, const char *message)
+{
+    eddy_loop_problem(
+        s->loop, &(struct eddy_problem){
+                     .message = message, .error = e, .server = s, .fd = -1, .site = s->owner.site});
+}
+
 static void problem(struct eddy_server *s, int code, const char *op, const char *message)
 {
     struct eddy_error e;
 
     eddy_error_set(&e, code, op, "%s: %s", op, eddy_strerror(code));
-    eddy_loop_problem(
-        s->loop,
-        &(struct eddy_problem){
-            .message = message, .error = &e, .server = s, .fd = -1, .site = s->owner.site});
+    report(s, &e, message);
 }
 
 /* Out of descriptors or memory: rest for a second, or until something of this loop is closed. At
@@ -151,11 +163,13 @@ static const struct eddy_owner_class owner_class = {
     .free = free_connection,
 };
 
+static const char no_transport[] = "Error on transport creation for incoming connection";
+
 /* A connection that does not come about is counted out, and its descriptor closed. */
 static void refuse(struct eddy_server *s, struct eddy_transport *t, int code)
 {
     if (s->loop->debug)
-        problem(s, code, "init", "Error on transport creation for incoming connection");
+        problem(s, code, "init", no_transport);
     connection_ended(&s->owner, t);
     eddy_io_close(&t->io);
 }
@@ -189,10 +203,73 @@ static bool is_shortage(int code)
            code == -ENOSPC;
 }
 
+/* ---- TLS: the connection is made when the handshake is done ---- */
+
+static int make_encrypted(struct eddy_server *s, struct opened *upper)
+{
+    struct eddy_protocol *p;
+    /* The instance has its place behind the transport that was accepted. */
+    int rc = eddy_protocol_new_instance(tls_lower(upper), s->cls, s->arg, &p);
+
+    if (rc == 0)
+        eddy_transport_made(&upper->t, p, &s->connections);
+    return rc;
+}
+
+static void handshake_over(void *user, struct opened *upper, const struct eddy_error *error)
+{
+    struct eddy_server *s = user; /* lives: the transport below has a reference */
+
+    if (s->handshakes-- == s->max_handshakes)
+        watch_listeners(s);
+    int rc = error || s->closed ? EDDY_ECLOSED : make_encrypted(s, upper);
+    if (rc == 0)
+        return;
+    if (!s->closed && s->loop->debug) {
+        if (error)
+            report(s, error, no_transport);
+        else
+            problem(s, rc, "init", no_transport);
+    }
+    eddy_opened_drop(upper);
+}
+
+static void begin_handshake(struct eddy_server *s, struct eddy_transport *t)
+{
+    const struct tls_connection c = {.limits = s->tls_limits, .done = handshake_over, .user = s};
+    struct opened *upper;
+
+    s->handshakes++;
+    if (tls_start(t, &s->tls, &c, &s->handshaking, &upper) == 0)
+        return;
+    s->handshakes--;
+    refuse(s, t, -ENOMEM);
+}
+
+static void abort_handshakes(struct eddy_server *s, const struct eddy_error *why)
+{
+    for (struct eddy_link *l = s->handshaking.next; l != &s->handshaking; l = l->next)
+        eddy_transport_abort(EDDY_CONTAINER_OF(l, struct eddy_transport, link), why);
+}
+
+/* ---- accepting ---- */
+
+static void make_plain(struct eddy_server *s, struct eddy_transport *t)
+{
+    struct eddy_protocol *p;
+    int rc = s->max_fds > 0 ? eddy_unix_pass_fds(t, s->max_fds) : 0;
+
+    if (rc == 0)
+        rc = eddy_protocol_new_instance(t, s->cls, s->arg, &p);
+    if (rc < 0)
+        refuse(s, t, rc);
+    else
+        eddy_transport_made(t, p, &s->connections);
+}
+
 void eddy_server_accepted(struct eddy_server *s, int res, const struct eddy_addr *peer)
 {
     struct eddy_transport *t;
-    struct eddy_protocol *p;
 
     if (is_shortage(res)) {
         starve(s, res);
@@ -213,13 +290,10 @@ void eddy_server_accepted(struct eddy_server *s, int res, const struct eddy_addr
         eddy_fdstream_nodelay(s->loop, res);
 #endif
     eddy_server_ref(s); /* user code may close and drop it */
-    rc = s->max_fds > 0 ? eddy_unix_pass_fds(t, s->max_fds) : 0;
-    if (rc == 0)
-        rc = eddy_protocol_new_instance(t, s->cls, s->arg, &p);
-    if (rc < 0)
-        refuse(s, t, rc);
+    if (s->tls.tls)
+        begin_handshake(s, t);
     else
-        eddy_transport_made(t, p, &s->connections);
+        make_plain(s, t);
     if (!s->closed && !has_room(s))
         watch_listeners(s);
     eddy_server_unref(s);
@@ -235,6 +309,7 @@ void eddy_server_close_clients(struct eddy_server *s)
 {
     if (!s)
         return;
+    abort_handshakes(s, NULL);
     for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
         eddy_transport_close(EDDY_CONTAINER_OF(l, struct eddy_transport, link));
 }
@@ -243,6 +318,7 @@ void eddy_server_abort_clients(struct eddy_server *s, const struct eddy_error *w
 {
     if (!s)
         return;
+    abort_handshakes(s, why);
     for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
         eddy_transport_abort(EDDY_CONTAINER_OF(l, struct eddy_transport, link), why);
 }
@@ -294,6 +370,7 @@ void eddy_server_close(struct eddy_server *s)
         eddy_listener_close(l, s->loop);
     }
     s->listeners = NULL;
+    abort_handshakes(s, NULL); /* contract S30 */
     try_complete(s);
     eddy_server_unref(s);
 }
@@ -309,6 +386,7 @@ static void loop_closing(struct eddy_resource *r)
                       "server still open when its loop closes%s%s", site ? ", opened at " : "",
                       site ? site : "");
     eddy_handle_cancel(&s->asking);
+    eddy_transports_loop_closing(s->loop, &s->handshaking);
     eddy_transports_loop_closing(s->loop, &s->connections);
     eddy_server_close(s);
     s->loop = NULL; /* its connections know their own */
@@ -338,9 +416,18 @@ static void ask_connections(struct eddy_handle *h)
 {
     struct eddy_server *s = EDDY_CONTAINER_OF(h, struct eddy_server, asking);
 
-    eddy_server_ref(s);
+    size_t n = 0;
+
     for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
+        n++;
+    eddy_server_ref(s);
+    /* None comes or goes meanwhile, but start_tls puts another one into a place. */
+    for (; n > 0; n--) {
+        struct eddy_link *l = eddy_list_pop(&s->connections);
+
+        eddy_list_append(&s->connections, l);
         eddy_transport_request_shutdown(EDDY_CONTAINER_OF(l, struct eddy_transport, link));
+    }
     eddy_server_unref(s);
 }
 
@@ -480,6 +567,12 @@ int eddy_server_check(struct eddy_loop *loop, const struct eddy_protocol_class *
         return refuse_opts(o, EDDY_ELOOP_CLOSED, op, "the loop is closed");
     if (o->backlog < 0)
         return refuse_opts(o, -EINVAL, op, ".backlog is negative");
+    const struct tls_settings tls = TLS_SERVER_SETTINGS(o);
+    rc = tls_check(&tls, NULL, op, o->error);
+    if (rc < 0)
+        return rc;
+    if (o->max_handshakes && !o->tls)
+        return refuse_opts(o, -EINVAL, op, ".max_handshakes is for TLS, which is not asked for");
     if (!o->use_sock)
         return 0;
     if (o->sock < 0 || sys->cls->getsockopt(sys, o->sock, SOL_SOCKET, SO_TYPE, &type) < 0 ||
@@ -527,6 +620,10 @@ static struct eddy_server *new_server(struct eddy_loop *loop, const struct eddy_
     s->freed.fn = on_freed;
     s->asking.fn = ask_connections;
     s->drain_end.fn = drain_ends;
+    s->max_handshakes = o->max_handshakes ? o->max_handshakes : DEFAULT_HANDSHAKES;
+    s->tls = (struct tls_settings)TLS_SERVER_SETTINGS(o);
+    eddy_tls_ref(s->tls.tls);
+    eddy_list_init(&s->handshaking);
     eddy_list_init(&s->connections);
     eddy_list_init(&s->waiters);
     return s;
@@ -555,23 +652,38 @@ static int open_server(struct eddy_server *s, const struct eddy_server_opts *o,
     return rc;
 }
 
+/* Under TLS the marks and the idle time are for plaintext. */
+static int make_limits(const struct eddy_server_opts *o, struct eddy_limits **ret,
+                       struct eddy_limits **ret_tls)
+{
+    *ret = *ret_tls = NULL;
+    if (!o->tls)
+        return eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
+                               o->write_timeout, o->linger, ret);
+    int rc = tls_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout, ret_tls);
+    if (rc == 0)
+        rc = eddy_limits_new(0, 0, 0, 0, o->write_timeout, o->linger, ret);
+    return rc;
+}
+
 int eddy_server_create(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
                        const struct eddy_server_opts *o, const char *op, const struct unix_place *u,
                        struct eddy_server **ret)
 {
-    struct eddy_limits *limits;
-    int rc = eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
-                             o->write_timeout, o->linger, &limits);
-    if (rc == -EINVAL)
-        return refuse_opts(o, rc, op, "impossible limits or time-outs");
+    struct eddy_limits *limits, *tls_limits;
+    int rc = make_limits(o, &limits, &tls_limits);
     struct eddy_server *s = rc == 0 ? new_server(loop, cls, o) : NULL;
+
     if (!s) {
-        if (rc == 0)
-            eddy_limits_unref(limits);
+        eddy_limits_unref(limits);
+        eddy_limits_unref(tls_limits);
+        if (rc == -EINVAL)
+            return refuse_opts(o, rc, op, "impossible limits or time-outs");
         if (o->use_sock)
             loop->sys->cls->close(loop->sys, o->sock);
         return refuse_opts(o, -ENOMEM, op, "no memory");
     }
+    s->tls_limits = tls_limits;
     s->limits = limits;
     eddy_list_append(&loop->resources, &s->resource.link);
     rc = open_server(s, o, u);

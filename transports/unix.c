@@ -18,6 +18,7 @@ struct place {
     eddy_fd sock;
     bool use_sock;
     unsigned max_fds;
+    bool use_tls;
     struct eddy_error *error;
 };
 
@@ -37,6 +38,8 @@ static int check_place(const struct place *p, struct eddy_loop *loop, struct edd
         return refuse(p, EDDY_ENOT_SUPPORTED, "this system has no unix sockets");
     if (!p->path == !p->use_sock)
         return refuse(p, -EINVAL, "either .path or .sock must be given");
+    if (p->max_fds > 0 && p->use_tls)
+        return refuse(p, -EINVAL, ".max_fds and TLS exclude each other");
     if (p->max_fds > EDDY_MAX_WAITING_FDS)
         return refuse(p, -EINVAL, ".max_fds is more than EDDY_MAX_WAITING_FDS");
     if (!p->use_sock)
@@ -59,8 +62,8 @@ int eddy_create_unix_connection(struct eddy_loop *loop, struct eddy_protocol *p,
     int rc = eddy_opts_check(u, u->abi_size, sizeof *u);
     if (rc < 0)
         return rc;
-    const struct place place = {connecting,  u->path,    u->path_len, u->sock,
-                                u->use_sock, u->max_fds, u->error};
+    const struct place place = {connecting,  u->path,    u->path_len,          u->sock,
+                                u->use_sock, u->max_fds, u->tls || u->use_tls, u->error};
     const struct eddy_connection_opts o = {
         .abi_size = sizeof o,
         .site = u->site,
@@ -75,12 +78,13 @@ int eddy_create_unix_connection(struct eddy_loop *loop, struct eddy_protocol *p,
         .write_max = u->write_max,
         .error = u->error,
     };
-    rc = eddy_connect_check(loop, p, &o, connecting);
+    const struct connect_request r = {connecting, &o, TLS_CLIENT_SETTINGS(u), u->max_fds};
+    rc = eddy_connect_check(loop, p, &r);
     if (rc == 0)
         rc = check_place(&place, loop, &to);
     if (rc == 0 && o.use_sock)
         rc = eddy_connect_check_sock(loop, &o, connecting);
-    return rc < 0 ? rc : eddy_connect(loop, p, &o, connecting, &to, u->max_fds, ret);
+    return rc < 0 ? rc : eddy_connect(loop, p, &r, &to, ret);
 }
 
 /* ---- servers ---- */
@@ -102,6 +106,10 @@ static struct eddy_server_opts server_opts(const struct eddy_unix_server_opts *u
         .write_low = u->write_low,
         .write_high = u->write_high,
         .write_max = u->write_max,
+        .tls = u->tls,
+        .handshake_timeout = u->handshake_timeout,
+        .shutdown_timeout = u->shutdown_timeout,
+        .max_handshakes = u->max_handshakes,
         .loop = u->loop,
         .drain_timeout = u->drain_timeout,
         .started = u->started,
@@ -117,8 +125,8 @@ int eddy_create_unix_server(struct eddy_loop *loop, const struct eddy_protocol_c
     int rc = eddy_opts_check(u, u->abi_size, sizeof *u);
     if (rc < 0)
         return rc;
-    const struct place place = {listening,   u->path,    u->path_len, u->sock,
-                                u->use_sock, u->max_fds, u->error};
+    const struct place place = {listening,   u->path,    u->path_len,    u->sock,
+                                u->use_sock, u->max_fds, u->tls != NULL, u->error};
     const struct eddy_server_opts o = server_opts(u);
     struct unix_place at = {
         .mode = u->mode, .keep_file = u->keep_socket_file, .max_fds = u->max_fds};

@@ -15,6 +15,7 @@ static atomic_long live;
 static atomic_long live_bytes;
 static atomic_long peak_bytes;
 static atomic_long until_failure;
+void (*test_freeing)(const void *ptr, size_t size);
 static atomic_bool failed;
 
 static bool must_fail(void)
@@ -56,6 +57,8 @@ static void counted_free(void *user, void *ptr)
     union header *header = (union header *)ptr - 1;
     atomic_fetch_sub(&live, 1);
     count_bytes(-(long)header->size);
+    if (test_freeing)
+        test_freeing(ptr, header->size);
     /* As must those who read what they have freed, also without a sanitizer. */
     memset(ptr, 0x5a, header->size);
     free(header);

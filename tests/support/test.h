@@ -75,6 +75,8 @@ void test_fail_allocation(long nth);
 bool test_allocation_failed(void);
 /* Allocations so far, and those that have not been freed. */
 long test_allocations(void);
+/* Called with what is freed, before it is. NULL: nothing. */
+extern void (*test_freeing)(const void *ptr, size_t size);
 long test_live_allocations(void);
 /* Bytes not freed yet, and the most that there have been since the case began or the last reset. */
 long test_live_bytes(void);

@@ -23,6 +23,7 @@
 #include <eddy/server.h>
 #include <eddy/sock.h>
 #include <eddy/subprocess.h>
+#include <eddy/tls.h>
 #include <eddy/transport.h>
 #include <eddy/unix.h>
 

@@ -6,6 +6,7 @@
 #include <eddy/future.h>
 #include <eddy/loop.h>
 #include <eddy/protocol.h>
+#include <eddy/tls.h>
 #include <eddy/transport.h>
 
 #ifdef __cplusplus
@@ -36,7 +37,24 @@ struct eddy_connection_opts {
     /* So many addresses of the first one's family, then the families take turns; 0: 1, or with the
      * delay off none; EDDY_OFF: the resolver's order. (Contract S11.) */
     int interleave;
-    bool all_errors;          /* if all fail: EDDY_EMULTIPLE with the errors as its children */
+    bool all_errors; /* if all fail: EDDY_EMULTIPLE with the errors as its children */
+
+    /* TLS: with a context of ours (eddy/tls.h), or with the loop's default one, which verifies by
+     * the system's trust and is made when it is first asked for. */
+    struct eddy_tls *tls;
+    bool use_tls;
+    const char *server_hostname; /* asked for, and verified; NULL: .host */
+    /* The certificate is verified, but not for whom it is: any that the same authorities have given
+     * out will do. Logged as a warning. */
+    bool no_name_check;
+    eddy_nsec handshake_timeout; /* 0: 60 s; EDDY_FOREVER: none */
+    eddy_nsec shutdown_timeout;  /* for the last bytes and the peer's close_notify; 0: 30 s,
+                                    EDDY_FOREVER */
+    /* Sent before the handshake is done, if an earlier connection has left permission for it: up
+     * to 16384 bytes that may be replayed. If eddy_tls_info does not say that they were accepted,
+     * they were not sent. */
+    const void *early_data;
+    size_t early_data_len;
     struct eddy_error *error; /* filled in when the call fails */
     void *reserved[4];
 };

@@ -11,6 +11,7 @@
 #include <eddy/future.h>
 #include <eddy/loop.h>
 #include <eddy/protocol.h>
+#include <eddy/tls.h>
 #include <eddy/transport.h>
 
 #ifdef __cplusplus
@@ -38,6 +39,13 @@ struct eddy_server_opts {
     eddy_nsec idle_timeout, write_timeout,
         linger;                              /* see eddy_transport_set_idle_timeout and so on */
     size_t write_low, write_high, write_max; /* 0: the defaults */
+
+    /* TLS: eddy/tls.h. A handshake that fails is reported in debug mode alone. */
+    struct eddy_tls *tls;
+    eddy_nsec handshake_timeout; /* 0: 60 s; EDDY_FOREVER: none */
+    eddy_nsec shutdown_timeout;  /* for the last bytes and the peer's close_notify; 0: 30 s,
+                                    EDDY_FOREVER */
+    unsigned max_handshakes;     /* under way; 0: 1024; beyond others wait in the backlog */
 
     /* eddy_serve only */
     const struct eddy_loop_opts *loop; /* for the loop it makes */

@@ -12,6 +12,7 @@
 
 #include <eddy/connection.h>
 #include <eddy/server.h>
+#include <eddy/tls.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,7 +39,24 @@ struct eddy_unix_connection_opts {
     eddy_nsec idle_timeout, write_timeout,
         linger;                              /* see eddy_transport_set_idle_timeout and so on */
     size_t write_low, write_high, write_max; /* 0: the defaults */
-    struct eddy_error *error;                /* filled in when the call fails */
+
+    /* TLS: with a context of ours (eddy/tls.h), or with the loop's default one, which verifies by
+     * the system's trust and is made when it is first asked for. */
+    struct eddy_tls *tls;
+    bool use_tls;
+    const char *server_hostname; /* asked for, and verified; NULL: one must be given */
+    /* The certificate is verified, but not for whom it is: any that the same authorities have given
+     * out will do. Logged as a warning. */
+    bool no_name_check;
+    eddy_nsec handshake_timeout; /* 0: 60 s; EDDY_FOREVER: none */
+    eddy_nsec shutdown_timeout;  /* for the last bytes and the peer's close_notify; 0: 30 s,
+                                    EDDY_FOREVER */
+    /* Sent before the handshake is done, if an earlier connection has left permission for it: up
+     * to 16384 bytes that may be replayed. If eddy_tls_info does not say that they were accepted,
+     * they were not sent. */
+    const void *early_data;
+    size_t early_data_len;
+    struct eddy_error *error; /* filled in when the call fails */
     void *reserved[4];
 };
 
@@ -79,6 +97,13 @@ struct eddy_unix_server_opts {
     eddy_nsec idle_timeout, write_timeout,
         linger;                              /* see eddy_transport_set_idle_timeout and so on */
     size_t write_low, write_high, write_max; /* 0: the defaults */
+
+    /* TLS: eddy/tls.h. A handshake that fails is reported in debug mode alone. */
+    struct eddy_tls *tls;
+    eddy_nsec handshake_timeout; /* 0: 60 s; EDDY_FOREVER: none */
+    eddy_nsec shutdown_timeout;  /* for the last bytes and the peer's close_notify; 0: 30 s,
+                                    EDDY_FOREVER */
+    unsigned max_handshakes;     /* under way; 0: 1024; beyond others wait in the backlog */
 
     /* eddy_serve_unix only: see eddy_server_opts */
     const struct eddy_loop_opts *loop;
