@@ -1,5 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
-/* roads: tcp unix */
+/* roads: tcp unix tls tls2 */
 /* timeout: 300 */
 /*
  * The re-entrancy matrix: every operation inside every callback, once for the accepted side and
@@ -80,7 +80,7 @@ static void await_drained(struct scene *c)
 {
     if (drained == NULL)
         return;
-    op_close(c);
+    close_and_answer(c);
     UNTIL(&c->s, eddy_future_is_done(drained));
     eddy_future_unref(drained);
 }
@@ -183,12 +183,12 @@ static void R6_R34_R35_in_resume_writing(void)
 
 static void R9_R29_in_connection_lost(void)
 {
-    run_place(&(struct place){.slot = ON_LOST, .provoke = op_close});
+    run_place(&(struct place){.slot = ON_LOST, .provoke = close_and_answer});
 }
 
 static void G15_in_fini(void)
 {
-    run_place(&(struct place){.slot = ON_FINI, .provoke = op_close});
+    run_place(&(struct place){.slot = ON_FINI, .provoke = close_and_answer});
 }
 
 static void S53_G12_in_shutdown_requested(void)

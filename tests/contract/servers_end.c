@@ -1,5 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
-/* roads: tcp unix */
+/* roads: tcp unix tls tls2 */
 /* The end of servers: contract S33 to S37, S53. */
 #include "tests/support/stream.h"
 #include <string.h>

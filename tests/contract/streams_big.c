@@ -1,5 +1,5 @@
 /* backends: select poll epoll io_uring sim */
-/* roads: tcp unix */
+/* roads: tcp unix tls */
 /* timeout: 240 */
 /* labels: slow */
 /* What a server must stand, in bulk: contract T5, T12, T28, T56, E6, E7. */

@@ -1,5 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
-/* roads: tcp unix */
+/* roads: tcp unix tls tls2 */
 /* timeout: 120 */
 /* Receiving: contract R.3, R40, T.4, T38. */
 #include "tests/support/stream.h"

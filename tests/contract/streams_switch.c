@@ -1,5 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
-/* roads: tcp unix */
+/* roads: tcp unix tls tls2 */
 /* Switching protocols: contract R.6, T7. */
 #include "tests/support/stream.h"
 #include <string.h>

@@ -1,5 +1,5 @@
 /* backends: select poll epoll io_uring sim sim-late */
-/* roads: tcp unix */
+/* roads: tcp unix tls tls2 */
 /* Bytes given back: contract R40. */
 #include "tests/support/stream.h"
 #include <string.h>

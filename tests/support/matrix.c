@@ -189,6 +189,13 @@ void fill_and_drain(struct scene *c)
     let_other_read(c);
 }
 
+void close_and_answer(struct scene *c)
+{
+    op_close(c);
+    if (road_waits_for_peer())
+        let_other_read(c);
+}
+
 void start_timer(struct scene *c)
 {
     c->timer.fn = fire_in_timer;

@@ -56,6 +56,8 @@ void send_to_subject(struct scene *c);
 void end_to_subject(struct scene *c);
 /* op_write_above_high_mark, after which the other side reads. */
 void fill_and_drain(struct scene *c);
+/* op_close, and where that waits for the other side it reads. */
+void close_and_answer(struct scene *c);
 /* The operation comes in a timer, in a handle, in the release of bytes. */
 void start_timer(struct scene *c);
 void run_handle(struct scene *c);

@@ -1,4 +1,5 @@
 /* The stage that actors play on, and raw sockets. */
+#include "tests/support/road.h"
 #include "tests/support/stream.h"
 #include <eddy/sim.h>
 #include <stdio.h>
@@ -9,10 +10,50 @@
 
 /* ---- roads ---- */
 
-bool road_is_unix(void)
+static bool road_is(const char *name)
 {
     const char *road = getenv("EDDY_TEST_ROAD");
-    return road && strcmp(road, "unix") == 0;
+    return road && strcmp(road, name) == 0;
+}
+
+bool road_is_unix(void)
+{
+    return road_is("unix");
+}
+
+bool road_is_tls(void)
+{
+    return road_is("tls") || road_is_nested();
+}
+
+bool road_is_nested(void)
+{
+    return road_is("tls2");
+}
+
+const char *road_name(void)
+{
+    return road_is_tls() ? "tls" : road_is_unix() ? "unix" : "tcp";
+}
+
+size_t road_low_mark(void)
+{
+    return road_is_tls() ? 128 * 1024 : 16 * 1024;
+}
+
+size_t road_high_mark(void)
+{
+    return road_is_tls() ? 512 * 1024 : 64 * 1024;
+}
+
+bool road_waits_for_peer(void)
+{
+    return road_is_tls();
+}
+
+const char *road_end_of_abort(const char *as_close, const char *cut_off)
+{
+    return road_is_tls() ? cut_off : as_close;
 }
 
 bool road_has_resets(void)
@@ -104,6 +145,8 @@ int stage_create_server(struct stage *s, struct eddy_server **ret)
 {
     const struct eddy_server_opts *o = &s->server_opts;
     char path[64];
+    if (road_is_tls())
+        return road_create_server(s, s->server_class, o, ret);
     if (!goes_by_path(o->host, o->use_sock))
         return eddy_create_server(s->loop, s->server_class, o, ret);
     socket_path(s, o->port ? o->port : ++s->last_port, path, sizeof path);
@@ -122,6 +165,8 @@ int stage_create_connection(struct stage *s, struct eddy_protocol *p,
                             const struct eddy_connection_opts *o, struct eddy_future **ret)
 {
     char path[64];
+    if (road_is_tls())
+        return road_create_connection(s, p, o, ret);
     if (!goes_by_path(o->host, o->use_sock))
         return eddy_create_connection(s->loop, p, o, ret);
     socket_path(s, o->port, path, sizeof path);
@@ -350,8 +395,18 @@ bool stage_is_late(void)
 
 /* ---- raw sockets ---- */
 
+/* They do not speak TLS. */
+static void leave_out(struct stage *s)
+{
+    s->expected_problems = s->problems.count;
+    stage_close(s);
+    test_end_case();
+}
+
 static int raw_socket(struct stage *s)
 {
+    if (road_is_tls())
+        leave_out(s);
     int fd = s->sys->cls->socket(s->sys, road_is_unix() ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
     REQUIRE(fd >= 0);
     return fd;

@@ -139,11 +139,23 @@ void do_echo(struct actor *a);
 
 /* ---- roads ----
  *
- * A test marked with `roads: tcp unix` runs over each: EDDY_TEST_ROAD. Over "unix" the stage's
- * server and clients, and raw sockets, are such; a port is the name of a socket file then. Only
- * what is asked for at 127.0.0.1 goes that way. */
+ * A test marked with `roads: tcp unix tls tls2` runs over each: EDDY_TEST_ROAD. Over "unix" the
+ * stage's server and clients, and raw sockets, are such; a port is the name of a socket file then.
+ * Only what is asked for at 127.0.0.1 goes that way. Over "tls" the server and clients speak TLS
+ * 1.3, over "tls2" TLS in TLS. Raw sockets do not: what makes one ends its case there, well. */
 
 bool road_is_unix(void);
+bool road_is_tls(void);    /* "tls" or "tls2" */
+bool road_is_nested(void); /* "tls2" */
+/* What a transport's kind is. */
+const char *road_name(void);
+/* Its marks by default. */
+size_t road_low_mark(void), road_high_mark(void);
+/* Whether a close has something to wait for: then an abort behind it still counts. */
+bool road_waits_for_peer(void);
+/* What the peer of an abort hears when nothing was unread: an end of stream as after a close, or,
+ * if the road can tell them apart, that it was cut off. */
+const char *road_end_of_abort(const char *as_close, const char *cut_off);
 /* Whether raw_reset ends a connection by a reset whatever its state. On a unix socket it does so
  * only if something is unread at that end; otherwise the peer sees the end of stream. */
 bool road_has_resets(void);
