@@ -1,6 +1,6 @@
 /*
- * What fetch has to know of HTTP/1.1 (RFC 9110, RFC 9112), and nothing of Eddy: URLs, and a reader
- * of responses that is given the bytes in whatever pieces they come.
+ * What fetch and https_get have to know of HTTP/1.1 (RFC 9110, RFC 9112), and nothing of Eddy:
+ * URLs, and a reader of responses that is given the bytes in whatever pieces they come.
  *
  * A server may send anything. So everything that is kept has a limit, and what is not plainly
  * allowed is an error: to guess where a response ends is to take one server's bytes for another's.
@@ -38,8 +38,10 @@ static inline bool url_is_clean(const char *text)
     return true;
 }
 
-/* "host", "host:80", "[::1]" or "[::1]:80", of `len` bytes. */
-static inline const char *url_parse_authority(const char *text, size_t len, struct url *url)
+/* "host", "host:80", "[::1]" or "[::1]:80", of `len` bytes; a URL without a port has the scheme's,
+ * `usual`. */
+static inline const char *url_parse_authority(const char *text, size_t len, int usual,
+                                              struct url *url)
 {
     const char *end = text + len;
     const char *host = text, *host_end = memchr(text, ':', len), *port;
@@ -58,7 +60,7 @@ static inline const char *url_parse_authority(const char *text, size_t len, stru
     }
     if (host_end == host || host_end - host > HOST_LONGEST)
         return "it has no host, or one that is too long";
-    url->port = 80;
+    url->port = usual;
     if (port < end && (*port != ':' || end - port > 6))
         return "the port is not a number";
     if (port + 1 < end)
@@ -71,32 +73,65 @@ static inline const char *url_parse_authority(const char *text, size_t len, stru
     url->host[host_end - host] = '\0';
     const char *form = *text == '[' ? "[%s]:%d" : "%s:%d";
     snprintf(url->authority, sizeof(url->authority), form, url->host, url->port);
-    if (url->port == 80)
+    if (url->port == usual)
         *strrchr(url->authority, ':') = '\0';
     return NULL;
 }
 
-/* Returns what is wrong with it, or NULL. A URL without a scheme is one of http. */
-static inline const char *url_parse(const char *text, struct url *url)
+/* What is behind the scheme. */
+static inline const char *url_parse_rest(const char *text, int usual_port, struct url *url)
 {
-    if (strlen(text) > URL_LONGEST - 1)
-        return "it is too long";
-    if (!url_is_clean(text))
-        return "it has characters that a URL cannot have";
-    if (strncasecmp(text, "https://", 8) == 0)
-        return "https is not spoken here: there is no TLS";
-    if (strncasecmp(text, "http://", 7) == 0)
-        text += 7;
-    else if (strncmp(text + strcspn(text, ":/?#"), "://", 3) == 0)
-        return "only http is spoken here";
     size_t host_len = strcspn(text, "/?#");
-    const char *wrong = url_parse_authority(text, host_len, url);
+    const char *wrong = url_parse_authority(text, host_len, usual_port, url);
+
     if (wrong)
         return wrong;
     text += host_len;
     snprintf(url->target, sizeof(url->target), "%s%.*s", *text == '/' ? "" : "/",
              (int)strcspn(text, "#"), text);
     return NULL;
+}
+
+static inline const char *url_check(const char *text)
+{
+    if (strlen(text) > URL_LONGEST - 1)
+        return "it is too long";
+    return url_is_clean(text) ? NULL : "it has characters that a URL cannot have";
+}
+
+static inline bool url_has_scheme(const char *text)
+{
+    return strncmp(text + strcspn(text, ":/?#"), "://", 3) == 0;
+}
+
+/* Returns what is wrong with it, or NULL. A URL without a scheme is one of http. */
+static inline const char *url_parse(const char *text, struct url *url)
+{
+    const char *wrong = url_check(text);
+
+    if (wrong)
+        return wrong;
+    if (strncasecmp(text, "https://", 8) == 0)
+        return "https is not spoken here: there is no TLS";
+    if (strncasecmp(text, "http://", 7) == 0)
+        text += 7;
+    else if (url_has_scheme(text))
+        return "only http is spoken here";
+    return url_parse_rest(text, 80, url);
+}
+
+/* The same, of https. */
+static inline const char *url_parse_https(const char *text, struct url *url)
+{
+    const char *wrong = url_check(text);
+
+    if (wrong)
+        return wrong;
+    if (strncasecmp(text, "https://", 8) == 0)
+        text += 8;
+    else if (url_has_scheme(text))
+        return "only https is spoken here";
+    return url_parse_rest(text, 443, url);
 }
 
 /* Where a Location header points to, seen from `base`. (Servers take "/a/../b" for what it is.) */

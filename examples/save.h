@@ -1,6 +1,7 @@
 /*
- * Files that fetch saves: NAME.part while they are written, NAME when all of it is there. What was
- * there before is not replaced unless that is allowed. Nothing here has to do with Eddy.
+ * Files that fetch and https_get save: NAME.part while they are written, NAME when all of it is
+ * there. What was there before is not replaced unless that is allowed. Nothing here has to do with
+ * Eddy.
  *
  * Functions return 0 or -errno.
  */
