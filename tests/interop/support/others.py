@@ -74,6 +74,10 @@ class Talker(Program):
     def end_input(self):
         self.words.put(None)
 
+    def finish(self, code=0, err=""):
+        self.end_input()
+        return super().finish(code, err)
+
     def kill(self):
         self.end_input()
         super().kill()
