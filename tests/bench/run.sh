@@ -4,10 +4,12 @@
 #
 #     run.sh [--rounds N] [FOLDER]      FOLDER: where the programs are (build/release/bench)
 #     run.sh --counts [FOLDER]          only instructions and system calls
+#     run.sh --tls [--rounds N] [FOLDER]    only what concerns TLS
 set -eu
 
 rounds=9
 counts_only=false
+tls_only=false
 bin=build/release/bench
 
 while [ $# -gt 0 ]; do
@@ -20,8 +22,12 @@ while [ $# -gt 0 ]; do
         counts_only=true
         shift
         ;;
+    --tls)
+        tls_only=true
+        shift
+        ;;
     -*)
-        sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
     *)
@@ -30,7 +36,7 @@ while [ $# -gt 0 ]; do
         ;;
     esac
 done
-if [ ! -x "$bin/echo" ]; then
+if [ ! -x "$bin/echo" ] && [ ! -x "$bin/tls" ]; then
     echo "run.sh: no benchmarks in $bin (./dev bench builds them in build/release/bench)" >&2
     exit 1
 fi
@@ -50,6 +56,17 @@ median() {
     sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
+# load CONNECTIONS MESSAGES, as $how says.
+how=plain
+load() {
+    case $how in
+    plain) "$bin/echo" --load "$port" "$1" "$2" ;;
+    tls) "$bin/tls" --load "$port" "$1" 64 "$2" ;;
+    handshakes) "$bin/tls" --greet "$port" "$2" ;;
+    resumed) "$bin/tls" --greet "$port" "$2" resumed ;;
+    esac
+}
+
 # under TOOL MESSAGES CONNECTIONS SERVER...: runs the server under the tool for so many messages.
 under() {
     tool=$1 messages=$2 connections=$3
@@ -66,7 +83,7 @@ under() {
     esac
     server=$!
     tries=0
-    until "$bin/echo" --load "$port" 1 1 2>/dev/null; do
+    until load 1 1 2>/dev/null; do
         tries=$((tries + 1))
         if [ "$tries" -gt 100 ]; then
             echo "run.sh: $* did not start under $tool" >&2
@@ -74,7 +91,7 @@ under() {
         fi
         sleep 0.1
     done
-    "$bin/echo" --load "$port" "$connections" "$messages"
+    load "$connections" "$messages"
     kill -TERM "$server"
     wait "$server" 2>/dev/null || true
     server=''
@@ -101,8 +118,9 @@ system_calls() {
 per_message() {
     count=$1 conns=$2 many=$3
     shift 3
-    short=$($count 1000 "$conns" "$@")
-    long=$($count $((many + 1000)) "$conns" "$@")
+    few=$((many < 1000 ? 20 : 1000))
+    short=$($count $few "$conns" "$@")
+    long=$($count $((many + few)) "$conns" "$@")
     awk "BEGIN { print ($long - $short) / $many }"
 }
 
@@ -119,6 +137,37 @@ row() {
     bare=$(median <"$work/bare")
     awk -v t="$title" -v o="$ours" -v b="$bare" \
         'BEGIN { printf "| %-46s | %8.2f | %10.2f | %+10.2f |\n", t, o, b, o - b }'
+}
+
+# tls_row TITLE HOW COUNT CONNECTIONS MESSAGES
+tls_row() {
+    title=$1 how=$2 what=$3 conn=$4 msgs=$5
+    echo 0 >"$work/libevent"
+    for who in $("$bin/tls" --servers); do
+        per_message "$what" "$conn" "$msgs" "$bin/tls" --serve "$who" >"$work/$who"
+    done
+    awk -v t="$title" -v e="$(cat "$work/eddy")" -v s="$(cat "$work/socket")" -v b="$(cat "$work/bio")" \
+        -v l="$(cat "$work/libevent")" 'BEGIN { printf "| %-46s | %10.2f | %10.2f | %10.2f | %10.2f |\n", t, e, s, b, l }'
+    how=plain
+}
+
+# The servers of tests/bench/tls.c; if libevent was not there when it was built, its figures are 0.
+tls_counts() {
+    [ -x "$bin/tls" ] || return 0
+    printf '\nTLS, per echoed message of 64 B, or per handshake, echo and close\n'
+    printf '| %-46s | %10s | %10s | %10s | %10s |\n' '' Eddy 'socket BIO' 'own BIO' libevent
+    printf '|%s|%s:|%s:|%s:|%s:|\n' ------------------------------------------------ ----------- ----------- ----------- -----------
+    if command -v valgrind >/dev/null; then
+        tls_row 'user instructions, 50 connections' tls instructions 50 5000
+        tls_row 'user instructions, 1 connection' tls instructions 1 5000
+        tls_row 'user instructions, full handshake' handshakes instructions 1 100
+        tls_row 'user instructions, resumed handshake' resumed instructions 1 100
+    fi
+    if command -v strace >/dev/null; then
+        tls_row 'system calls, 50 connections' tls system_calls 50 5000
+        tls_row 'system calls, 1 connection' tls system_calls 1 5000
+        tls_row 'system calls, full handshake' handshakes system_calls 1 100
+    fi
 }
 
 counts() {
@@ -140,8 +189,11 @@ counts() {
 }
 
 if [ "$counts_only" = false ]; then
-    for name in echo reply churn idle call_soon post timers; do
-        "$bin/$name" --rounds "$rounds"
+    programs='echo reply churn idle call_soon post timers tls tls_floods'
+    [ "$tls_only" = false ] || programs='tls tls_floods'
+    for name in $programs; do
+        [ ! -x "$bin/$name" ] || "$bin/$name" --rounds "$rounds"
     done
 fi
-counts
+[ "$tls_only" = true ] || counts
+tls_counts
