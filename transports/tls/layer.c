@@ -110,6 +110,17 @@ static void end_upper(struct tls_layer *l, const struct eddy_error *why)
         eddy_transport_abort(&l->o.t, why);
 }
 
+/* The lower one may take longer: it is to be found in the upper one's list, or, where there is
+ * another one above that, in the loop's. */
+static void stay_known(struct tls_layer *l)
+{
+    struct eddy_link *own = &l->o.t.link;
+
+    if (eddy_link_is_member(&l->lower->link))
+        return;
+    eddy_list_append(eddy_link_is_member(own) ? own : &l->o.t.io.loop->transports, &l->lower->link);
+}
+
 void tls_fail(struct tls_layer *l, const struct eddy_error *why)
 {
     if (l->state == TLS_DOWN)
@@ -117,8 +128,7 @@ void tls_fail(struct tls_layer *l, const struct eddy_error *why)
     stop_all(l);
     tls_set_state(l, TLS_DOWN);
     l->alerting = true;
-    if (eddy_link_is_member(&l->o.t.link)) /* the lower one may take longer, and is to be found */
-        eddy_list_append(&l->o.t.link, &l->lower->link);
+    stay_known(l);
     end_upper(l, why);
     eddy_transport_close(l->lower); /* with the alert, which a reset could overtake */
 }
