@@ -25,13 +25,15 @@ static int read_window(BIO *b, char *buf, size_t len, size_t *ret)
     return 1;
 }
 
-/* What the lower transport cannot keep loses it, and its connection_lost tells. */
+/* What the lower transport cannot keep loses it, and its connection_lost tells. Behind close_notify
+ * nothing may come, but OpenSSL would still answer key updates that it reads: the peer may be gone
+ * by then, and reset the connection. */
 static int write_below(BIO *b, const char *data, size_t len, size_t *ret)
 {
     struct tls_layer *l = BIO_get_data(b);
 
     BIO_clear_retry_flags(b);
-    if (!eddy_transport_is_closing(l->lower))
+    if (!l->tx_closed && !eddy_transport_is_closing(l->lower))
         eddy_transport_write(l->lower, data, len);
     *ret = len;
     return 1;

@@ -8,11 +8,11 @@ static void send_close_notify(struct tls_layer *l)
 {
     if (l->tx_closed)
         return;
-    l->tx_closed = true;
     tls_clear_errors();
     tls_enter(l);
     SSL_shutdown(l->ssl);
     tls_leave(l);
+    l->tx_closed = true;
     tls_clear_errors();
 }
 
