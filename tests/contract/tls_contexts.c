@@ -590,7 +590,7 @@ static bool accepts(struct eddy_tls *server, const char *ciphers, const char *gr
         REQUIRE(SSL_CTX_set_cipher_list(ctx, ciphers) == 1);
     }
     if (groups)
-        REQUIRE(SSL_CTX_set1_groups_list(ctx, groups) == 1);
+        REQUIRE(SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)groups) == 1);
     pair_begin(&p, eddy_tls_ssl_ctx(server), ctx, NULL);
     pair_shake(&p);
     pair_end(&p);

@@ -101,7 +101,7 @@ static inline void pair_begin(struct pair *p, SSL_CTX *server, SSL_CTX *client, 
     p->server = pair_side(server, true);
     p->client = pair_side(client, false);
     if (host) {
-        SSL_set_tlsext_host_name(p->client, host);
+        SSL_set_tlsext_host_name(p->client, (char *)(uintptr_t)host);
         SSL_set1_host(p->client, host);
     }
 }

@@ -226,7 +226,8 @@ static void X14_a_broken_name_is_the_end(void)
     char name[255];
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = '\0';
-    CHECK(SSL_set_tlsext_host_name(w.ssl, name)); /* long, but a name: no one's */
+    CHECK(
+        SSL_set_tlsext_host_name(w.ssl, (char *)(uintptr_t)name)); /* long, but a name: no one's */
     CHECK_INT(wire_handshake(&w), 1);
     UNTIL(&c.s, c.s.peer.count[ON_MADE] == 1);
     CHECK_STR(info_of(&c.s.peer).server_hostname, name);
@@ -244,7 +245,7 @@ static void ask_for(const char *name, bool has_names)
     if (!has_names)
         CHECK_INT(eddy_tls_reload(c.server, WWW(), NULL), 0);
     wire_client(&w, &c.s, raw_connect(&c.s), 0);
-    SSL_set_tlsext_host_name(w.ssl, name);
+    SSL_set_tlsext_host_name(w.ssl, (char *)(uintptr_t)name);
     CHECK_INT(wire_handshake(&w), -1);
     CHECK_STR(pair_problem(&c), "TLS handshake: the client's SNI is broken");
     wire_end(&w);
@@ -268,7 +269,7 @@ static void change_name(int sent, int version, int type, const void *buf, size_t
 {
     (void)version, (void)len, (void)arg;
     if (!sent && type == SSL3_RT_HANDSHAKE && *(const uint8_t *)buf == SSL3_MT_SERVER_HELLO)
-        SSL_set_tlsext_host_name(ssl, second_name);
+        SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)second_name);
 }
 
 static void say_hello_twice(const char *first, const char *second, bool is_good)
@@ -278,7 +279,7 @@ static void say_hello_twice(const char *first, const char *second, bool is_good)
     open_names(&c, false);
     wire_client(&w, &c.s, raw_connect(&c.s), 0);
     REQUIRE(SSL_set1_groups_list(w.ssl, "P-521:P-256") == 1);
-    SSL_set_tlsext_host_name(w.ssl, first);
+    SSL_set_tlsext_host_name(w.ssl, (char *)(uintptr_t)first);
     second_name = second;
     SSL_set_msg_callback(w.ssl, change_name);
     CHECK_INT(wire_handshake(&w), is_good ? 1 : -1);
