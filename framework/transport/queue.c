@@ -113,11 +113,17 @@ void queue_free_block(struct eddy_loop *loop, struct eddy_block *b)
     eddy_free(b);
 }
 
+void queue_wipe(struct eddy_block *b)
+{
+    if (!b->release)
+        explicit_bzero(b->bytes, (size_t)(b->end - b->bytes));
+}
+
 /* t is done with a block of its queue. */
 static void give_up_block(struct eddy_transport *t, struct eddy_block *b)
 {
-    if (t->cls->secret && !b->release)
-        explicit_bzero(b->bytes, (size_t)(b->end - b->bytes));
+    if (t->cls->secret)
+        queue_wipe(b);
     queue_free_block(t->io.loop, b);
 }
 

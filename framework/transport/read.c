@@ -108,7 +108,7 @@ void eddy_transport_received(struct eddy_io *io, const void *data, ssize_t n)
         flush_after_all(t);
         return;
     }
-    transport_flush_single(t, b);
+    transport_flush_single(t, b, false);
 }
 
 /* Asks the protocol for room; 0: none, now or ever. */

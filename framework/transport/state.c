@@ -19,8 +19,10 @@ void transport_refresh(struct eddy_transport *t)
 
     if (!open || cls->get_buffer || t->limits->idle > 0)
         slow |= SLOW_READ;
-    if (!open || !t->cls->send || t->cls->secret || (t->flags & (T_BLOCKED | T_EOF_WANTED)))
+    if (!open || !t->cls->send || (t->flags & (T_BLOCKED | T_EOF_WANTED)))
         slow |= SLOW_WRITE;
+    if (t->cls->secret)
+        slow |= SLOW_FLUSH;
     t->slow = (uint16_t)slow;
 
     if (open && cls->get_buffer)

@@ -30,6 +30,7 @@ enum {
 enum {
     SLOW_READ = 1 << 0,
     SLOW_WRITE = 1 << 1,
+    SLOW_FLUSH = 1 << 2, /* what was sent is wiped */
 };
 
 /* p->phase_ */
@@ -145,6 +146,8 @@ struct eddy_block *queue_new_tail(struct eddy_transport *t);
 /* Calls it, unless NULL, with no run or close of the loop allowed meanwhile. */
 void queue_release(struct eddy_loop *loop, void (*release)(void *user), void *user);
 void queue_free_block(struct eddy_loop *loop, struct eddy_block *b);
+/* Unless the bytes are somebody else's. */
+void queue_wipe(struct eddy_block *b);
 /* Calls the release functions that are due: wherever the queue is whole again. */
 void queue_run_releases(struct eddy_loop *loop);
 static inline void queue_settle(struct eddy_loop *loop)
@@ -190,16 +193,20 @@ static inline void queue_sent_single(struct eddy_transport *t, struct eddy_block
     b->next = loop->spare_blocks;
     loop->spare_blocks = b;
 }
-/* Sends the only block; nothing was refused so far. */
-static inline void transport_flush_single(struct eddy_transport *t, struct eddy_block *b)
+/* Sends the only block; nothing was refused so far. `secret`: its bytes are wiped then. */
+static inline void transport_flush_single(struct eddy_transport *t, struct eddy_block *b,
+                                          bool secret)
 {
     size_t len = (size_t)(b->end - b->start);
     ssize_t n = t->cls->send(t, b->start, len);
 
-    if (EDDY_LIKELY(n == (ssize_t)len))
-        queue_sent_single(t, b);
-    else
+    if (EDDY_UNLIKELY(n != (ssize_t)len)) {
         transport_sent_short(t, n);
+        return;
+    }
+    if (secret)
+        queue_wipe(b);
+    queue_sent_single(t, b);
 }
 void queue_free_pool(struct eddy_loop *loop);
 
@@ -219,6 +226,11 @@ void transport_files_lost(struct eddy_transport *t);
 
 /* ---- info.c ---- */
 
+/* What t stands on; NULL: nothing. */
+static inline struct eddy_transport *transport_below(const struct eddy_transport *t)
+{
+    return t->cls->below ? t->cls->below(t) : NULL;
+}
 /* "local -> peer", into buf, for the texts of errors. */
 const char *transport_ends(const struct eddy_transport *t, char *buf, size_t size);
 

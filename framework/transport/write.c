@@ -137,8 +137,8 @@ void transport_queue_has_grown(struct eddy_transport *t)
 
 void transport_flush(struct eddy_transport *t)
 {
-    if (EDDY_LIKELY(t->head == t->tail && !t->cls->secret)) {
-        transport_flush_single(t, t->head);
+    if (EDDY_LIKELY(t->head == t->tail)) {
+        transport_flush_single(t, t->head, t->cls->secret);
         return;
     }
     if (send_all(t, NULL, 0) >= 0)
