@@ -21,15 +21,10 @@ void eddy_transport_set_peername(struct eddy_transport *t, const struct eddy_add
     p->family = a->u.sa.sa_family;
 }
 
-static const struct eddy_transport *below(const struct eddy_transport *t)
-{
-    return t->cls->below ? t->cls->below(t) : NULL;
-}
-
 static int ask_peername(const struct eddy_transport *t, struct eddy_addr *ret)
 {
-    if (below(t))
-        return eddy_transport_peername(below(t), ret);
+    if (transport_below(t))
+        return eddy_transport_peername(transport_below(t), ret);
     if (t->io.fd < 0)
         return EDDY_ENOT_SUPPORTED;
     struct eddy_sys *sys = t->io.loop->sys;
@@ -64,14 +59,14 @@ int eddy_transport_peername(const struct eddy_transport *t, struct eddy_addr *re
 
 int eddy_transport_sockname(const struct eddy_transport *t, struct eddy_addr *ret)
 {
-    if (below(t))
-        return eddy_transport_sockname(below(t), ret);
+    if (transport_below(t))
+        return eddy_transport_sockname(transport_below(t), ret);
     return t->cls->sockname ? t->cls->sockname(t, ret) : EDDY_ENOT_SUPPORTED;
 }
 
 int eddy_transport_fd(const struct eddy_transport *t)
 {
-    return below(t) ? eddy_transport_fd(below(t)) : t->io.fd;
+    return transport_below(t) ? eddy_transport_fd(transport_below(t)) : t->io.fd;
 }
 
 const char *eddy_transport_kind(const struct eddy_transport *t)

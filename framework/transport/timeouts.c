@@ -103,12 +103,6 @@ int eddy_transport_set_write_max(struct eddy_transport *t, size_t max)
     return 0;
 }
 
-/* One for what is sent is meant for the wire, and so for the transport below too. */
-static struct eddy_transport *below(const struct eddy_transport *t)
-{
-    return t && t->cls->below ? t->cls->below(t) : NULL;
-}
-
 /* `which` points into the limits; nothing is changed on failure. */
 static int set_span(struct eddy_transport *t, size_t offset, eddy_nsec span)
 {
@@ -137,6 +131,7 @@ int eddy_transport_set_idle_timeout(struct eddy_transport *t, eddy_nsec span)
     return 0;
 }
 
+/* This one and the next are meant for the wire, and so for the transport below too. */
 int eddy_transport_set_write_timeout(struct eddy_transport *t, eddy_nsec span)
 {
     int rc = set_span(t, offsetof(struct eddy_limits, write), span);
@@ -144,14 +139,18 @@ int eddy_transport_set_write_timeout(struct eddy_transport *t, eddy_nsec span)
     if (rc < 0)
         return rc;
     transport_arm_timer(t);
-    return below(t) ? eddy_transport_set_write_timeout(below(t), span) : 0;
+    struct eddy_transport *below = transport_below(t);
+    return below ? eddy_transport_set_write_timeout(below, span) : 0;
 }
 
 int eddy_transport_set_linger(struct eddy_transport *t, eddy_nsec span)
 {
     int rc = set_span(t, offsetof(struct eddy_limits, linger), span);
 
-    return rc == 0 && below(t) ? eddy_transport_set_linger(below(t), span) : rc;
+    if (rc < 0)
+        return rc;
+    struct eddy_transport *below = transport_below(t);
+    return below ? eddy_transport_set_linger(below, span) : 0;
 }
 
 /* ---- the timer ---- */
