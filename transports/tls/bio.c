@@ -39,10 +39,16 @@ static int write_below(BIO *b, const char *data, size_t len, size_t *ret)
     return 1;
 }
 
-/* BIO_CTRL_EOF is what makes an error with a reason of an end of stream without close_notify. */
+/* What makes an error with a reason of an end of stream without close_notify. */
+static bool is_at_end(const struct tls_layer *l)
+{
+    return l->in_len == 0 && l->low_eof && !tls_eof_is_close(l);
+}
+
+/* OpenSSL asks a dozen times for each message, nearly always for what there is not. */
 static long control(BIO *b, int what, long number, void *arg)
 {
-    const struct tls_layer *l = BIO_get_data(b);
+    const struct tls_layer *l;
 
     (void)number;
     (void)arg;
@@ -50,8 +56,9 @@ static long control(BIO *b, int what, long number, void *arg)
     case BIO_CTRL_FLUSH:
         return 1;
     case BIO_CTRL_EOF:
-        return l->in_len == 0 && l->low_eof && !tls_eof_is_close(l);
+        return is_at_end(BIO_get_data(b));
     case BIO_CTRL_PENDING:
+        l = BIO_get_data(b);
         return (long)l->in_len;
     default:
         return 0;
