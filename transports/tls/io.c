@@ -40,22 +40,24 @@ static bool has_more(const struct tls_layer *l)
 static int decrypt(struct tls_layer *l, char *buf, size_t size, size_t *ret)
 {
     size_t n = 0, got;
+    bool more = true;
     int rc = 1;
 
-    if (!eddy_link_is_member(&l->warm))
-        tls_warm_up(l);
     tls_enter(l);
     tls_clear_errors();
     while (n < size && (rc = SSL_read_ex(l->ssl, buf + n, size - n, &got)) == 1) {
         n += got;
-        if (l->low_eof || !has_more(l)) /* a truncation is met by a call of its own, see settle */
+        more = has_more(l);
+        if (l->low_eof || !more) /* a truncation is met by a call of its own, see settle */
             break;
     }
     tls_leave(l);
     *ret = n;
+    if (n > 0)
+        tls_has_read(l, n);
     if (rc != 1)
         return SSL_get_error(l->ssl, rc);
-    return has_more(l) ? SSL_ERROR_NONE : SSL_ERROR_WANT_READ;
+    return more ? SSL_ERROR_NONE : SSL_ERROR_WANT_READ;
 }
 
 static void deliver(struct tls_layer *l, const char *data, size_t len)

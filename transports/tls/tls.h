@@ -91,7 +91,7 @@ static inline struct tls_layer *tls_layer_of(const struct eddy_transport *t)
 bool tls_is(const struct eddy_transport *t);
 
 /* Before each call whose error is looked at (contract X45): clearing an empty queue costs as much
- * as a tenth of the call. */
+ * as a tenth of the call, and the look at it a quarter of that. */
 static inline void tls_clear_errors(void)
 {
     if (ERR_peek_error() != 0)
@@ -167,8 +167,9 @@ void tls_read_stop(struct eddy_transport *t);
 
 /* ---- warm.c ---- */
 
-/* It is in use: keeps its buffers. Unless it is a member of the list already. */
-void tls_warm_up(struct tls_layer *l);
+/* n bytes at a time: whether it keeps its buffers from here on. */
+void tls_has_read(struct tls_layer *l, size_t n);
+/* It does not. */
 void tls_cool(struct tls_layer *l);
 
 /* ---- close.c ---- */
