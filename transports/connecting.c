@@ -561,22 +561,6 @@ static void set_options(struct connecting *c, const struct eddy_connection_opts 
     c->all_errors = o->all_errors;
 }
 
-/* Under TLS the marks and the idle time are for plaintext. -EINVAL, -ENOMEM. */
-static int make_limits(const struct connect_request *r, struct eddy_limits **ret,
-                       struct eddy_limits **ret_tls)
-{
-    const struct eddy_connection_opts *o = r->o;
-
-    *ret = *ret_tls = NULL;
-    if (!r->tls.use_tls)
-        return eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
-                               o->write_timeout, o->linger, ret);
-    int rc = tls_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout, ret_tls);
-    if (rc == 0)
-        rc = eddy_limits_new(0, 0, 0, 0, o->write_timeout, o->linger, ret);
-    return rc;
-}
-
 /* What is asked for and verified, and what is sent early, behind the strings of the ends. */
 static void set_tls(struct connecting *c, const struct connect_request *r, struct eddy_tls *context,
                     const char *name, char *at)
@@ -600,8 +584,9 @@ int eddy_connecting_new(const struct connect_request *r, struct eddy_tls *contex
                        : r->tls.server_hostname              ? r->tls.server_hostname
                                                              : o->host;
     size_t more = (name ? strlen(name) + 1 : 0) + r->tls.early_data_len;
+    const struct eddy_limits wanted = STREAM_LIMITS(o);
     struct eddy_limits *limits, *tls_limits;
-    int rc = make_limits(r, &limits, &tls_limits);
+    int rc = tls_limits_new(r->tls.use_tls, &wanted, &limits, &tls_limits);
     struct connecting *c = rc == 0 ? eddy_zalloc(sizeof *c + room + more) : NULL;
 
     *ret = c;

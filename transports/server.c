@@ -415,7 +415,6 @@ int eddy_server_wait_closed(struct eddy_server *s, struct eddy_future **ret)
 static void ask_connections(struct eddy_handle *h)
 {
     struct eddy_server *s = EDDY_CONTAINER_OF(h, struct eddy_server, asking);
-
     size_t n = 0;
 
     for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
@@ -652,26 +651,13 @@ static int open_server(struct eddy_server *s, const struct eddy_server_opts *o,
     return rc;
 }
 
-/* Under TLS the marks and the idle time are for plaintext. */
-static int make_limits(const struct eddy_server_opts *o, struct eddy_limits **ret,
-                       struct eddy_limits **ret_tls)
-{
-    *ret = *ret_tls = NULL;
-    if (!o->tls)
-        return eddy_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout,
-                               o->write_timeout, o->linger, ret);
-    int rc = tls_limits_new(o->write_low, o->write_high, o->write_max, o->idle_timeout, ret_tls);
-    if (rc == 0)
-        rc = eddy_limits_new(0, 0, 0, 0, o->write_timeout, o->linger, ret);
-    return rc;
-}
-
 int eddy_server_create(struct eddy_loop *loop, const struct eddy_protocol_class *cls,
                        const struct eddy_server_opts *o, const char *op, const struct unix_place *u,
                        struct eddy_server **ret)
 {
+    const struct eddy_limits wanted = STREAM_LIMITS(o);
     struct eddy_limits *limits, *tls_limits;
-    int rc = make_limits(o, &limits, &tls_limits);
+    int rc = tls_limits_new(o->tls != NULL, &wanted, &limits, &tls_limits);
     struct eddy_server *s = rc == 0 ? new_server(loop, cls, o) : NULL;
 
     if (!s) {

@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TLS_HIGH_MARK (512 * 1024)
-
 static struct tls_layer *layer_below(struct eddy_protocol *p)
 {
     return EDDY_CONTAINER_OF(p, struct tls_layer, below);
@@ -262,43 +260,20 @@ static int in_flight(const struct eddy_transport *t)
     return waits > (size_t)(INT_MAX - n) ? INT_MAX : n + (int)waits;
 }
 
+#define TLS_TRANSPORT                                                                 \
+    .name = "tls", .abi_size = sizeof(struct eddy_transport_class),                   \
+    .sendfile = EDDY_SENDFILE_BY_COPYING, .secret = true, .high_mark = TLS_HIGH_MARK, \
+    .send = tls_send, .sendv = tls_sendv, .send_start = tls_send_start,               \
+    .read_start = tls_read_start, .read_stop = tls_read_stop, .in_flight = in_flight, \
+    .cancel = cancel, .below = lower_of, .closing = tls_closing, .wind_up = tls_wind_up
+
 /* Before the version is known, and for TLS 1.2, whose close_notify ends both directions. */
-static const struct eddy_transport_class whole = {
-    .name = "tls",
-    .abi_size = sizeof(struct eddy_transport_class),
-    .sendfile = EDDY_SENDFILE_BY_COPYING,
-    .secret = true,
-    .high_mark = TLS_HIGH_MARK,
-    .send = tls_send,
-    .sendv = tls_sendv,
-    .send_start = tls_send_start,
-    .read_start = tls_read_start,
-    .read_stop = tls_read_stop,
-    .in_flight = in_flight,
-    .cancel = cancel,
-    .below = lower_of,
-    .closing = tls_closing,
-    .wind_up = tls_wind_up,
-};
+static const struct eddy_transport_class whole = {TLS_TRANSPORT};
 
 static const struct eddy_transport_class with_halves = {
-    .name = "tls",
-    .abi_size = sizeof(struct eddy_transport_class),
+    TLS_TRANSPORT,
     .can_write_eof = true,
-    .sendfile = EDDY_SENDFILE_BY_COPYING,
-    .secret = true,
-    .high_mark = TLS_HIGH_MARK,
-    .send = tls_send,
-    .sendv = tls_sendv,
-    .send_start = tls_send_start,
-    .read_start = tls_read_start,
-    .read_stop = tls_read_stop,
     .shutdown = tls_shutdown,
-    .in_flight = in_flight,
-    .cancel = cancel,
-    .below = lower_of,
-    .closing = tls_closing,
-    .wind_up = tls_wind_up,
 };
 
 /* No backend knows it. */
@@ -395,11 +370,4 @@ int tls_start(struct eddy_transport *lower, const struct tls_settings *s,
     eddy_transport_cover(lower);
     eddy_transport_made(lower, &l->below, list);
     return 0;
-}
-
-int tls_limits_new(size_t low, size_t high, size_t max, eddy_nsec idle, struct eddy_limits **ret)
-{
-    if (!low && !high)
-        high = TLS_HIGH_MARK;
-    return eddy_limits_new(low, high, max, idle, 0, 0, ret);
 }

@@ -63,7 +63,18 @@ int tls_start(struct eddy_transport *lower, const struct tls_settings *s,
 /* The transport below, also once it is lost. */
 struct eddy_transport *tls_lower(const struct opened *upper);
 
-/* Limits as eddy_limits_new, with the marks of contract X23 by default; never NULL. */
-int tls_limits_new(size_t low, size_t high, size_t max, eddy_nsec idle, struct eddy_limits **ret);
+#define TLS_HIGH_MARK ((size_t)512 * 1024) /* contract X23 */
+
+/* What the options of a stream ask for; `u` is a struct of them. */
+#define STREAM_LIMITS(u)                                                               \
+    {                                                                                  \
+        .low = (u)->write_low, .high = (u)->write_high, .max = (u)->write_max,         \
+        .idle = (u)->idle_timeout, .write = (u)->write_timeout, .linger = (u)->linger, \
+    }
+
+/* As eddy_limits_new; NULL in *ret_upper if there is no TLS. Else the marks and the idle time are
+ * of plaintext, and so of the upper transport. Both are to be unreferenced, also after an error. */
+int tls_limits_new(bool use_tls, const struct eddy_limits *wanted, struct eddy_limits **ret,
+                   struct eddy_limits **ret_upper);
 
 #endif

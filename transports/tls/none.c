@@ -132,10 +132,3 @@ struct eddy_transport *tls_lower(const struct opened *upper)
 {
     return (struct eddy_transport *)(uintptr_t)&upper->t;
 }
-
-int tls_limits_new(size_t low, size_t high, size_t max, eddy_nsec idle, struct eddy_limits **ret)
-{
-    (void)low, (void)high, (void)max, (void)idle;
-    *ret = NULL;
-    return 0;
-}

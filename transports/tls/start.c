@@ -132,14 +132,13 @@ static void begin(struct tls_layer *l, struct eddy_transport *lower, struct eddy
 static int start(struct eddy_transport *t, const struct eddy_start_tls_opts *o,
                  const struct tls_settings *s, struct eddy_future **ret)
 {
-    const struct eddy_limits *of = t->limits;
-    struct eddy_limits *limits = NULL, *below = NULL;
+    struct eddy_limits wanted = *t->limits;
+    struct eddy_limits *limits, *below;
     struct eddy_future *f = NULL;
     struct tls_layer *l = NULL;
-    int rc = tls_limits_new(0, 0, of->max, of->idle, &limits);
 
-    if (rc == 0) /* bytes and idle time are of plaintext from now on */
-        rc = eddy_limits_new(0, 0, 0, 0, of->write, of->linger, &below);
+    wanted.low = wanted.high = 0; /* those of TLS */
+    int rc = tls_limits_new(true, &wanted, &below, &limits);
     if (rc == 0 && ret)
         rc = eddy_future_new(t->io.loop, &f);
     if (rc == 0)
