@@ -46,15 +46,14 @@ void tls_closing(struct eddy_transport *t)
 {
     struct tls_layer *l = tls_layer_of(t);
 
-    if (l->state <= TLS_HANDSHAKE && l->early)
-        return;
-    if (l->state <= TLS_HANDSHAKE) { /* what was written in plain text still goes out */
-        tls_fail(l,
-                 EDDY_ERROR(-ECONNABORTED, "the connection was closed during the TLS handshake"));
-        return;
-    }
     if (l->state == TLS_DOWN)
         return;
+    if (l->state <= TLS_HANDSHAKE) {
+        if (!l->early) /* what was written in plain text still goes out */
+            tls_fail(
+                l, EDDY_ERROR(-ECONNABORTED, "the connection was closed during the TLS handshake"));
+        return;
+    }
     tls_set_state(l, TLS_FLUSHING);
     eddy_loop_call_later_site(t->io.loop, &l->timer, l->shutdown_timeout, l->o.owner.site);
 }
@@ -103,13 +102,11 @@ void tls_timer(struct eddy_timer *timer)
     struct tls_layer *l = EDDY_CONTAINER_OF(timer, struct tls_layer, timer);
     struct eddy_error e;
 
-    if (l->state <= TLS_HANDSHAKE) {
+    if (l->state <= TLS_HANDSHAKE)
         eddy_error_set(&e, -ECONNABORTED, "tls handshake",
                        "SSL handshake is taking longer than %.3g seconds: aborting the connection",
                        (double)l->handshake_timeout / 1e9);
-        eddy_transport_abort(l->lower, &e);
-    } else {
+    else
         eddy_error_set(&e, -ETIMEDOUT, "tls shutdown", "SSL shutdown timed out");
-        eddy_transport_abort(l->lower, &e);
-    }
+    eddy_transport_abort(l->lower, &e);
 }
