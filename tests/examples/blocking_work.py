@@ -21,8 +21,7 @@ def at_the_same_time(examples):
     for (line, due), time in zip(EXPECTED, program.times):
         check_time(line, time - program.started, due)
     ticks = re.fullmatch(r"The loop has ticked (\d+) times meanwhile", lines[-1])
-    # One every 50 ms; those that a busy machine makes late are caught up with.
-    # Twenty on a machine that has time for it; none if a call blocked the loop.
+    # One every 50 ms on a machine that has time for it; none if a call blocked the loop.
     check(ticks and 5 <= int(ticks.group(1)), "expected some twenty ticks, got", lines[-1])
     check_time("end", program.ended - program.started, 0.9)
 
