@@ -150,10 +150,11 @@ void tls_turn(struct eddy_handle *h)
     }
 }
 
-/* Who has nothing to verify of the peer's is done with what is expensive after the first one. */
+/* Who has nothing to verify of the peer's is done with what is expensive when it has answered the
+ * hello, which may come in pieces, or twice. */
 static bool is_cheap(const struct tls_layer *l)
 {
-    return l->server_side && l->ssl && SSL_get_verify_mode(l->ssl) == SSL_VERIFY_NONE;
+    return l->server_side && l->answered && SSL_get_verify_mode(l->ssl) == SSL_VERIFY_NONE;
 }
 
 void tls_handshake(struct tls_layer *l)
