@@ -22,26 +22,19 @@ static void refill(struct tls_layer *l)
     l->tokens_at = now;
 }
 
-/* The last message of a server's flight: behind it are the key exchange and the signature. */
-static void note_answer(struct tls_layer *l, unsigned message)
-{
-    if (message == SSL3_MT_FINISHED || message == SSL3_MT_SERVER_DONE)
-        l->answered = true;
-}
-
 /* For each record twice, and for each message: most are of no interest. */
 static void count(int sent, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg)
 {
     struct tls_layer *l;
 
     (void)version;
+    (void)buf;
+    (void)len;
     (void)arg;
-    if (EDDY_LIKELY(type != SSL3_RT_HANDSHAKE))
+    if (EDDY_LIKELY(type != SSL3_RT_HANDSHAKE) || sent)
         return;
     l = tls_of(ssl);
-    if (l && sent && len > 0)
-        note_answer(l, *(const unsigned char *)buf);
-    if (!l || sent || l->state <= TLS_HANDSHAKE || l->killed)
+    if (!l || l->state <= TLS_HANDSHAKE || l->killed)
         return;
     if (l->tokens == 0)
         refill(l);

@@ -150,11 +150,15 @@ void tls_turn(struct eddy_handle *h)
     }
 }
 
-/* Who has nothing to verify of the peer's is done with what is expensive when it has answered the
- * hello, which may come in pieces, or twice. */
+/* Behind a server's own Finished only the peer's is awaited, unless there is a certificate of its
+ * to verify. A hello may come in pieces, or twice; a TLS 1.2 client's key exchange costs as much as
+ * the signature did. */
 static bool is_cheap(const struct tls_layer *l)
 {
-    return l->server_side && l->answered && SSL_get_verify_mode(l->ssl) == SSL_VERIFY_NONE;
+    unsigned char none;
+
+    return l->server_side && l->ssl && SSL_get_finished(l->ssl, &none, 0) > 0 &&
+           SSL_get_verify_mode(l->ssl) == SSL_VERIFY_NONE;
 }
 
 void tls_handshake(struct tls_layer *l)

@@ -46,7 +46,6 @@ struct tls_layer {
     bool alerting;      /* an error of ours: the lower transport closes with an alert */
     bool held;          /* the lower transport is paused, with something unread */
     bool in_received;   /* its data_received runs */
-    bool answered;      /* the server's flight was sent */
     bool granted;       /* a step of the handshake, when there is something to read again */
     bool in_openssl;
     bool failed;               /* OpenSSL has: it is not called any more */
