@@ -153,6 +153,8 @@ static void fini(struct opening *o)
     eddy_limits_unref(c->limits);
     eddy_limits_unref(c->tls_limits);
     eddy_tls_unref(c->tls.tls);
+    if (c->tls.early_data_len > 0)
+        explicit_bzero((void *)(uintptr_t)c->tls.early_data, c->tls.early_data_len);
     eddy_free(c->errors);
 }
 

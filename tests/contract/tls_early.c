@@ -249,6 +249,35 @@ static void X15_what_was_recorded_and_is_sent_again_is_not_delivered(void)
     tls_stage_close(&c);
 }
 
+#define SECRET "the secret that must not stay"
+
+static long leftovers, looked_at;
+
+static void look(const void *ptr, size_t size)
+{
+    looked_at++;
+    leftovers += memmem(ptr, size, SECRET, sizeof SECRET - 1) != NULL;
+}
+
+/* The copies of a client's, sent or not. */
+static void what_was_to_be_sent_early_is_wiped(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct tls_stage c;
+        need_www();
+        open_first(&c, i == 0 ? EARLY() : WWW(), TRUSTING());
+        leftovers = looked_at = 0;
+        test_freeing = look;
+        CHECK_INT(connect_early(&c, SECRET, sizeof SECRET - 1), 0);
+        UNTIL(&c.s, second_guest.count[ON_MADE] == 1);
+        CHECK_INT(early.calls, i == 0);
+        tls_stage_close(&c);
+        test_freeing = NULL;
+        CHECK(looked_at > 0);
+        CHECK_INT(leftovers, 0);
+    }
+}
+
 const struct test_case test_cases[] = {
     CASE(X15_early_data_come_before_the_handshake_is_done_and_by_their_own_callback),
     CASE(X15_as_much_as_is_allowed),
@@ -259,5 +288,6 @@ const struct test_case test_cases[] = {
     CASE(X15_closing_inside_early_data_received),
     CASE(X15_T5_what_is_written_before_a_close_inside_early_data_received_arrives),
     CASE(X15_what_was_recorded_and_is_sent_again_is_not_delivered),
+    CASE(what_was_to_be_sent_early_is_wiped),
     TEST_END,
 };

@@ -9,19 +9,24 @@
 
 /* ---- a client ---- */
 
+void tls_early_forget(struct tls_layer *l)
+{
+    OPENSSL_cleanse(l->early_data, l->early_data_len);
+    l->early_data_len = 0;
+}
+
 /* All of it at once: it is at most one record. 1: the handshake goes on. */
 static int send_early(struct tls_layer *l)
 {
     const SSL_SESSION *s = SSL_get_session(l->ssl);
     size_t n;
 
-    if (l->early_data_len == 0 || !s || SSL_SESSION_get_max_early_data(s) < l->early_data_len) {
-        l->early_data_len = 0;
-        return 1;
-    }
-    int rc = SSL_write_early_data(l->ssl, l->early_data, l->early_data_len, &n);
+    int rc = 1;
+
+    if (l->early_data_len > 0 && s && SSL_SESSION_get_max_early_data(s) >= l->early_data_len)
+        rc = SSL_write_early_data(l->ssl, l->early_data, l->early_data_len, &n);
     if (rc == 1)
-        l->early_data_len = 0;
+        tls_early_forget(l);
     return rc;
 }
 

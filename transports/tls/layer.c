@@ -37,6 +37,7 @@ static void maybe_free(struct tls_layer *l)
     if (!l->lower_is_over || !l->upper_is_over)
         return;
     eddy_transport_uncover(l->lower);
+    tls_early_forget(l);
     tls_cool(l);
     SSL_free(l->ssl);
     SSL_CTX_free(l->ctx);

@@ -79,7 +79,7 @@ struct tls_layer {
     char *name;                            /* to ask for and to verify; NULL: none */
     uint8_t hello_name[16];                /* ... this name; half of its SHA-256 */
     char *session_key;                     /* client: "host:port/alpn"; NULL: nothing is resumed */
-    const void *early_data;                /* client: to be sent, part of this block */
+    void *early_data;                      /* client: to be sent, part of this block */
     char strings[];
 };
 
@@ -148,6 +148,8 @@ void tls_refuse_unread(struct tls_layer *l);
 
 /* What comes before the handshake goes on: 1 once that is over, else as SSL_do_handshake. */
 int tls_early_data(struct tls_layer *l);
+/* What a client wanted to send early is wiped. */
+void tls_early_forget(struct tls_layer *l);
 
 /* ---- io.c ---- */
 
