@@ -9,11 +9,26 @@
 /* CUnit keeps its books for one thread only. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static bool report(bool held, const char *message, const char *file, int line)
+static void take_lock(void)
 {
     pthread_mutex_lock(&lock);
-    CU_assertImplementation(held, (unsigned)line, message, file, "", CU_FALSE);
+}
+
+static void give_lock(void)
+{
     pthread_mutex_unlock(&lock);
+}
+
+void test_checks_begin(void)
+{
+    pthread_atfork(take_lock, give_lock, give_lock);
+}
+
+static bool report(bool held, const char *message, const char *file, int line)
+{
+    take_lock();
+    CU_assertImplementation(held, (unsigned)line, message, file, "", CU_FALSE);
+    give_lock();
     return held;
 }
 

@@ -90,6 +90,7 @@ int main(int argc, char **argv)
     /* A program that is killed for hanging shall have said in which case. */
     setvbuf(stdout, NULL, _IONBF, 0);
     receive_signals();
+    test_checks_begin();
     test_memory_install();
     if (!can_run())
         return 77;

@@ -181,6 +181,8 @@ void test_in_child(void (*fn)(void *user), void *user);
 /* ---- between main and the parts of the support ---- */
 
 void test_memory_install(void);
+/* A child of fork can check, whatever other threads were checking at that moment. */
+void test_checks_begin(void);
 void test_log_begin(void);
 void test_log_end(void);
 
