@@ -3,9 +3,9 @@
 #include "framework/transport/transport.h"
 #include <string.h>
 
-/* What is unread waits in one piece. */
+/* What is unread waits in one piece; a buffered protocol may take it in several. */
 struct unread {
-    size_t len;
+    size_t start, end;
     char bytes[];
 };
 
@@ -174,6 +174,29 @@ bool eddy_transport_is_reading(const struct eddy_transport *t)
 
 /* ---- bytes given back ---- */
 
+void transport_free_unread(const struct eddy_transport *t, struct unread *u)
+{
+    if (t->cls->secret)
+        explicit_bzero(u->bytes, u->end);
+    eddy_free(u);
+}
+
+/* The data, and what is left of another one behind them. */
+static struct unread *new_unread(const void *data, size_t len, const struct unread *rest)
+{
+    size_t more = rest ? rest->end - rest->start : 0;
+    struct unread *u = eddy_alloc(sizeof *u + len + more);
+
+    if (!u)
+        return NULL;
+    u->start = 0;
+    u->end = len + more;
+    memcpy(u->bytes, data, len);
+    if (more > 0)
+        memcpy(u->bytes + len, rest->bytes + rest->start, more);
+    return u;
+}
+
 int eddy_transport_unread(struct eddy_transport *t, const void *data, size_t len)
 {
     if (!t || t->state >= EDDY_TRANSPORT_CLOSING)
@@ -184,13 +207,11 @@ int eddy_transport_unread(struct eddy_transport *t, const void *data, size_t len
         return -EINVAL;
     if (len == 0)
         return 0;
-    struct unread *u = eddy_alloc(sizeof *u + len);
+    struct unread *u = new_unread(data, len, NULL);
     if (!u) {
         eddy_transport_fail(t, -ENOMEM, "unread");
         return -ENOMEM;
     }
-    u->len = len;
-    memcpy(u->bytes, data, len);
     t->pending = u;
     t->flags |= T_UNREAD;
     transport_refresh(t);
@@ -202,21 +223,19 @@ int eddy_transport_unread(struct eddy_transport *t, const void *data, size_t len
 static void put_back(struct eddy_transport *t, struct unread *u)
 {
     if (t->state != EDDY_TRANSPORT_OPEN) {
-        eddy_free(u);
+        transport_free_unread(t, u);
         return;
     }
     if (t->flags & T_UNREAD) {
         struct unread *first = t->pending;
-        struct unread *both = eddy_realloc(first, sizeof *both + first->len + u->len);
+        struct unread *both = new_unread(first->bytes, first->end, u);
 
+        transport_free_unread(t, u);
         if (!both) {
-            eddy_free(u);
             eddy_transport_fail(t, -ENOMEM, "unread");
             return;
         }
-        memcpy(both->bytes + both->len, u->bytes, u->len);
-        both->len += u->len;
-        eddy_free(u);
+        transport_free_unread(t, first);
         u = both;
     }
     t->pending = u;
@@ -230,21 +249,21 @@ static void put_back(struct eddy_transport *t, struct unread *u)
 static void copy_to_buffer(struct eddy_transport *t, struct unread *u)
 {
     void *area;
-    size_t room = ask_for_buffer(t, u->len, &area);
+    size_t len = u->end - u->start;
+    size_t room = ask_for_buffer(t, len, &area);
 
     if (room == 0 || (t->flags & (T_READ_PAUSED | T_FILE))) {
         if (t->state == EDDY_TRANSPORT_OPEN && !(t->flags & (T_READ_PAUSED | T_FILE)))
             transport_defer(t); /* the protocol was switched: ask the new one */
         return;
     }
-    size_t n = u->len < room ? u->len : room;
-    memcpy(area, u->bytes, n);
-    u->len -= n;
-    memmove(u->bytes, u->bytes + n, u->len);
+    size_t n = len < room ? len : room;
+    memcpy(area, u->bytes + u->start, n);
+    u->start += n;
     t->flags &= (uint16_t)~T_UNREAD;
     t->pending = NULL;
-    if (u->len == 0) {
-        eddy_free(u);
+    if (u->start == u->end) {
+        transport_free_unread(t, u);
         u = NULL;
         transport_refresh(t);
     }
@@ -266,6 +285,6 @@ void transport_deliver_unread(struct eddy_transport *t)
     t->flags &= (uint16_t)~T_UNREAD;
     t->pending = NULL;
     transport_refresh(t);
-    consume(t, u->bytes, u->len);
-    eddy_free(u);
+    consume(t, u->bytes + u->start, u->end - u->start);
+    transport_free_unread(t, u);
 }

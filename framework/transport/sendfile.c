@@ -22,7 +22,8 @@ struct sending {
     struct eddy_block *block;
     struct eddy_future *future; /* NULL: nobody waits */
     bool by_call;
-    bool over; /* only what was copied is left, if that */
+    bool over;   /* only what was copied is left, if that */
+    bool secret; /* what was copied is wiped; t may be gone by then */
     char *copy;
 };
 
@@ -38,11 +39,18 @@ static void free_value(void *value)
     eddy_free(value);
 }
 
+static void free_copy(struct sending *s)
+{
+    if (s->copy && s->secret)
+        explicit_bzero(s->copy, FILE_COPY);
+    eddy_free(s->copy);
+}
+
 static void free_sending(void *user)
 {
     struct sending *s = user;
 
-    eddy_free(s->copy);
+    free_copy(s);
     eddy_free(s);
 }
 
@@ -81,7 +89,7 @@ static void succeed(struct eddy_transport *t, struct sending *s)
 
     queue_drop_first(t);
     eddy_free(b);
-    eddy_free(s->copy);
+    free_copy(s);
     if (f)
         eddy_future_set_result(f, &s->part.sent, free_value);
     else
@@ -299,6 +307,7 @@ static int new_sending(struct eddy_transport *t, const struct file_part *p,
         return -ENOMEM;
     s->part = *p;
     s->t = t;
+    s->secret = t->cls->secret;
     s->by_call =
         t->cls->sendfile == EDDY_SENDFILE_BY_CALL && t->io.loop->backend->cls->try_sendfile;
     int rc = ret_future ? eddy_future_new(t->io.loop, &s->future) : 0;

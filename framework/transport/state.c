@@ -133,7 +133,7 @@ static void drop_unread(struct eddy_transport *t)
     if (!(t->flags & T_UNREAD))
         return;
     t->flags &= (uint16_t)~T_UNREAD;
-    eddy_free(t->pending);
+    transport_free_unread(t, t->pending);
     t->pending = NULL;
 }
 

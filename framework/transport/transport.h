@@ -89,7 +89,9 @@ void eddy_transports_fini(struct eddy_loop *loop);
 
 /* ---- read.c ---- */
 
+struct unread;
 void transport_deliver_unread(struct eddy_transport *t);
+void transport_free_unread(const struct eddy_transport *t, struct unread *u);
 
 /* ---- write.c ---- */
 
