@@ -25,9 +25,10 @@
  *   is closed in place of write_eof.
  * - When one side is lost with an error, what was taken from it is still sent to the other, which
  *   is given a minute for that; then the other is aborted with that error: its peer must not take
- *   half a stream for a whole one (over TCP it sees a reset if it was still sending). What comes in
- *   from it meanwhile is thrown away. When one side ends without an error before both directions
- *   have (somebody closes its transport, or gives it another protocol), the other is closed.
+ *   half a stream for a whole one. (Over TLS it sees that; over plain TCP a reset if it was still
+ *   sending, else an end of stream like any other.) What comes in from it meanwhile is thrown away.
+ *   When one side ends without an error before both directions have (somebody closes its transport,
+ *   or gives it another protocol), the other is closed.
  * - A server that drains (eddy_server_drain) does not cut relays short: they go on until they have
  *   ended, or the drain's time is over. Call eddy_relay_close if that is not wanted.
  *
