@@ -96,6 +96,12 @@ static void ready(struct eddy_io *io, unsigned events)
     test_trace(&trace, "%c:ready(%u)", ((struct spy *)io)->name, events);
 }
 
+static void datagram(struct eddy_io *io, const struct eddy_message *m, int err)
+{
+    CHECK_INT(err, 0);
+    test_trace(&trace, "%c:%.*s", ((struct spy *)io)->name, (int)m->len, (const char *)m->data);
+}
+
 static void closed(struct eddy_io *io)
 {
     struct spy *spy = (struct spy *)io;
@@ -115,6 +121,7 @@ static const struct eddy_io_class spy_class = {
     .batch = batch,
     .connected = connected,
     .ready = ready,
+    .datagram = datagram,
     .closed = closed,
 };
 
@@ -184,6 +191,28 @@ static void begin_with_stream(struct spy *spy, const struct eddy_sim_opts *opts)
     REQUIRE(eddy_sim_pair(sim, fds) == 0);
     peer_fd = fds[1];
     spy_attach(spy, 'a', EDDY_IO_STREAM, fds[0]);
+}
+
+static int connect_to(const struct eddy_addr *at)
+{
+    int fd = sys->cls->socket(sys, AF_INET, SOCK_STREAM, 0);
+
+    CHECK_INT(sys->cls->connect(sys, fd, at), -EINPROGRESS);
+    return fd;
+}
+
+/* A listener that accepts, and the first to connect to it. */
+static int begin_with_client(struct spy *listener, struct eddy_addr *ret_at)
+{
+    int fd;
+
+    begin(EDDY_SIM(.late = EDDY_SEC(1)));
+    fd = sys->cls->socket(sys, AF_INET, SOCK_STREAM, 0);
+    CHECK_INT(sys->cls->listen(sys, fd, 5), 0);
+    CHECK_INT(sys->cls->sockname(sys, fd, ret_at), 0);
+    spy_attach(listener, 'l', EDDY_IO_LISTENER, fd);
+    backend->cls->read_start(backend, &listener->io);
+    return connect_to(ret_at);
 }
 
 static void give(const char *text)
@@ -355,6 +384,89 @@ static void try_send_may_refuse(void)
     end();
 }
 
+/* The next call is refused as by a kernel that was only busy. */
+static void refuse(enum eddy_sim_call call)
+{
+    CHECK_INT(eddy_sim_fail(sim, call, 1, -EAGAIN), 0);
+}
+
+/* One wait does it, however long, and the clock has moved. */
+static void wait_for(const char *expected)
+{
+    eddy_nsec start = eddy_sim_now(sim);
+
+    trace_clear(&trace);
+    turn(EDDY_FOREVER);
+    CHECK_TRACE(trace, expected);
+    CHECK(eddy_sim_now(sim) > start && eddy_sim_now(sim) <= start + EDDY_SEC(3));
+}
+
+static void refused_streams_are_asked_again(void)
+{
+    struct spy a;
+
+    begin_with_stream(&a, EDDY_SIM(.late = EDDY_SEC(1)));
+    backend->cls->read_start(backend, &a.io);
+    give("one");
+    refuse(EDDY_SIM_RECV);
+    wait_for("a:one");
+    backend->cls->read_stop(backend, &a.io);
+    a.queued = 8;
+    backend->cls->send_start(backend, &a.io);
+    turn(0); /* asks for the output */
+    refuse(EDDY_SIM_SEND);
+    wait_for("a:sent()");
+    spy_close(&a);
+    end();
+}
+
+static void refused_messages_are_asked_again(void)
+{
+    char text[] = "one";
+    struct eddy_message m = {.data = text, .len = 3};
+    struct spy d;
+    int fd;
+
+    begin(EDDY_SIM(.late = EDDY_SEC(1)));
+    fd = sys->cls->socket(sys, AF_INET, SOCK_DGRAM, 0);
+    CHECK_INT(eddy_addr_parse("127.0.0.1", 0, &m.addr), 0);
+    CHECK_INT(sys->cls->bind(sys, fd, &m.addr), 0);
+    CHECK_INT(sys->cls->sockname(sys, fd, &m.addr), 0);
+    CHECK_INT(sys->cls->send_messages(sys, fd, &m, 1), 1);
+    spy_attach(&d, 'd', EDDY_IO_DATAGRAM, fd);
+    backend->cls->read_start(backend, &d.io);
+    refuse(EDDY_SIM_RECV_MESSAGES);
+    wait_for("d:one");
+    spy_close(&d);
+    end();
+}
+
+static void refused_accepts_are_asked_again(void)
+{
+    struct eddy_addr at;
+    struct spy l;
+    int client;
+
+    client = begin_with_client(&l, &at);
+    refuse(EDDY_SIM_ACCEPT);
+    wait_for("l:accepted()");
+    spy_close(&l);
+    sys->cls->close(sys, client);
+    end();
+}
+
+static void refusals_without_end_are_a_stall(void)
+{
+    struct spy a;
+
+    begin_with_stream(&a, EDDY_SIM(.spurious_eagain = 1000));
+    backend->cls->read_start(backend, &a.io);
+    CHECK_INT(sys->cls->shutdown(sys, peer_fd, SHUT_WR), 0);
+    CHECK_INT(backend->cls->wait(backend, EDDY_FOREVER), EDDY_ESTALLED);
+    spy_close(&a);
+    end();
+}
+
 static void cancel_is_silent(void)
 {
     struct spy a;
@@ -431,16 +543,9 @@ static void accepts_are_held_after_a_stop(void)
     struct eddy_addr at;
     struct eddy_sim_stats stats;
     struct spy l;
-    int fd, client;
+    int client;
 
-    begin(EDDY_SIM(.late = EDDY_SEC(1)));
-    fd = sys->cls->socket(sys, AF_INET, SOCK_STREAM, 0);
-    CHECK_INT(sys->cls->listen(sys, fd, 5), 0);
-    CHECK_INT(sys->cls->sockname(sys, fd, &at), 0);
-    spy_attach(&l, 'l', EDDY_IO_LISTENER, fd);
-    backend->cls->read_start(backend, &l.io);
-    client = sys->cls->socket(sys, AF_INET, SOCK_STREAM, 0);
-    CHECK_INT(sys->cls->connect(sys, client, &at), -EINPROGRESS);
+    client = begin_with_client(&l, &at);
     turn(0);
     backend->cls->read_stop(backend, &l.io);
     turn(EDDY_SEC(3));
@@ -450,8 +555,7 @@ static void accepts_are_held_after_a_stop(void)
     CHECK_TRACE(trace, "l:accepted()");
     eddy_sim_fail(sim, EDDY_SIM_ACCEPT, 1, -EMFILE);
     CHECK_INT(sys->cls->close(sys, client), 0);
-    client = sys->cls->socket(sys, AF_INET, SOCK_STREAM, 0);
-    CHECK_INT(sys->cls->connect(sys, client, &at), -EINPROGRESS);
+    client = connect_to(&at);
     turn(EDDY_SEC(2));
     CHECK_TRACE(trace, "l:accepted() l:accepted(EMFILE)");
     turn(0); /* accepts, and does not tell before: */
@@ -561,6 +665,10 @@ const struct test_case test_cases[] = {
     {"P34_late_send_errors_are_told_by_sent", send_errors_are_told_by_sent},
     {"P35_late_broken_rules_are_seen", broken_rules_are_seen},
     {"P28_late_try_send_may_refuse", try_send_may_refuse},
+    {"P28_late_refused_streams_are_asked_again", refused_streams_are_asked_again},
+    {"P28_late_refused_messages_are_asked_again", refused_messages_are_asked_again},
+    {"P28_late_refused_accepts_are_asked_again", refused_accepts_are_asked_again},
+    {"P28_late_refusals_without_end_are_a_stall", refusals_without_end_are_a_stall},
     {"P34_late_cancel_is_silent", cancel_is_silent},
     {"P35_late_closed_waits_for_operations_to_leave", closed_waits_for_operations_to_leave},
     {"P34_late_upcalls_may_close_others", upcalls_may_close_others},

@@ -35,6 +35,9 @@ struct late_io {
     unsigned ready;      /* WATCH */
     unsigned leaving;    /* cancelled: operations are gone after so many waits */
 
+    eddy_nsec again_due; /* what was refused for no reason is tried again */
+    unsigned refusals;   /* in a row */
+
     enum late_state connecting;
     int connect_error;
     eddy_nsec connect_due;
@@ -65,7 +68,7 @@ struct late_io {
 /* Takes wishes up, does what can be done now, and puts the io on late->due if something is to be
  * told. */
 void eddy_sim_late_progress(struct late_io *li);
-/* When the next completion of it is due; EDDY_FOREVER: none. */
+/* When the next completion of it is due, or the next try; EDDY_FOREVER: none. */
 eddy_nsec eddy_sim_late_next(const struct late_io *li);
 /* Reports a violation if bytes that were handed over are not what they were. */
 void eddy_sim_late_check_pinned(struct late_io *li);

@@ -51,6 +51,19 @@ void eddy_sim_late_check_pinned(struct late_io *li)
 
 /* ---- operations ---- */
 
+/* True if a call was refused in spite of readiness. Nothing on the network leads to another try
+ * then, so time does; but not for ever: a loop that gets nowhere is to stall. */
+static bool put_off(struct late_io *li, ssize_t n)
+{
+    if (n != -EAGAIN) {
+        li->refusals = 0;
+        return false;
+    }
+    if (++li->refusals < SIM_MAX_SPINS)
+        li->again_due = eddy_sim_late_time(li) + 1;
+    return true;
+}
+
 static void progress_connect(struct late_io *li)
 {
     struct eddy_sys *sys = &li->late->sim->sys;
@@ -78,7 +91,7 @@ static void progress_read(struct late_io *li)
     if (!(ready(li) & EDDY_READ))
         return;
     n = sys->cls->recv(sys, li->io->fd, li->buffer, sizeof(li->buffer));
-    if (n == -EAGAIN)
+    if (put_off(li, n))
         return;
     li->reading = LATE_DONE;
     li->read_result = n;
@@ -97,7 +110,7 @@ static void progress_write(struct late_io *li)
         return;
     eddy_sim_late_check_pinned(li);
     n = sys->cls->sendv(sys, li->io->fd, li->pieces, li->piece_count);
-    if (n == -EAGAIN)
+    if (put_off(li, n))
         return;
     li->writing = LATE_DONE;
     li->write_result = n;
@@ -123,7 +136,7 @@ static void progress_message(struct late_io *li)
     li->message.truncated = false;
     li->message.addr.len = 0;
     n = sys->cls->recv_messages(sys, li->io->fd, &li->message, 1);
-    if (n == -EAGAIN)
+    if (put_off(li, n))
         return;
     li->reading = LATE_DONE;
     li->read_result = n;
@@ -154,7 +167,7 @@ static void progress_accept(struct late_io *li)
     while ((unsigned)li->accept_count < most && (ready(li) & EDDY_READ)) {
         a = &li->accepts[li->accept_count];
         r = sys->cls->accept(sys, li->io->fd, &a->peer);
-        if (r == -EAGAIN)
+        if (put_off(li, r))
             break;
         if (r == -ECONNABORTED)
             continue;
@@ -195,10 +208,10 @@ static eddy_nsec earlier(eddy_nsec a, eddy_nsec b)
 
 eddy_nsec eddy_sim_late_next(const struct late_io *li)
 {
-    eddy_nsec next = EDDY_FOREVER;
+    eddy_nsec next = li->again_due;
 
     if (li->io->flags & EDDY_IO_CANCELLED)
-        return next;
+        return EDDY_FOREVER;
     if (li->connecting == LATE_DONE)
         next = earlier(next, li->connect_due);
     if (li->reading == LATE_DONE && wants(li, EDDY_READ))
@@ -229,6 +242,7 @@ void eddy_sim_late_progress(struct late_io *li)
 {
     struct eddy_io *io = li->io;
 
+    li->again_due = EDDY_FOREVER; /* this is the next try */
     if (io->flags & EDDY_IO_CANCELLED) {
         progress_leaving(li);
         return;
