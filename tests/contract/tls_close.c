@@ -737,7 +737,7 @@ static void X26_X6_a_broken_record_is_fatal_and_answered_by_an_alert(void)
 }
 
 /* Both in one segment. The reply to the good one finds OpenSSL failed, which is not told. */
-static void X26_T34_a_broken_record_behind_one_that_is_answered(void)
+static void check_broken_record_behind_one(int version)
 {
     struct tls_stage c;
     struct wire w;
@@ -745,7 +745,7 @@ static void X26_T34_a_broken_record_behind_one_that_is_answered(void)
     size_t n;
     tls_stage_init(&c);
     c.s.peer.on[ON_DATA] = do_echo;
-    tls_stage_open_wire(&c, &w, 0);
+    tls_stage_open_wire(&c, &w, version);
     CHECK_INT(SSL_write_ex(w.ssl, "good", 4, &n), 1);
     CHECK_INT(SSL_write_ex(w.ssl, "hello, world", 12, &n), 1);
     int len = BIO_read(SSL_get_wbio(w.ssl), records, sizeof records);
@@ -757,6 +757,12 @@ static void X26_T34_a_broken_record_behind_one_that_is_answered(void)
     CHECK_STR(c.s.peer.error.text, "TLS: a record was damaged or forged");
     wire_end(&w);
     tls_stage_close(&c);
+}
+
+static void X26_T34_a_broken_record_behind_one_that_is_answered(void)
+{
+    check_broken_record_behind_one(TLS1_3_VERSION);
+    check_broken_record_behind_one(TLS1_2_VERSION);
 }
 
 static void X45_errors_of_one_connection_are_not_told_to_another(void)

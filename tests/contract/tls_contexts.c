@@ -633,6 +633,27 @@ static void X12_groups_are_three(void)
     eddy_tls_unref(narrow);
 }
 
+/* With an OpenSSL that has them, as 3.5 does, and would offer them first. */
+static void X12_post_quantum_groups_by_hand_only(void)
+{
+    static char group[] = "X25519MLKEM768";
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    bool has = SSL_CTX_set1_groups_list(ctx, group) == 1;
+
+    SSL_CTX_free(ctx);
+    ERR_clear_error();
+    if (!has)
+        return;
+    need_certs();
+    struct eddy_tls *usual = SERVER(.min_version = 0);
+    struct eddy_tls *both = SERVER(.groups = "X25519MLKEM768:X25519");
+    CHECK(!accepts(usual, NULL, group));
+    CHECK(accepts(both, NULL, group));
+    CHECK(accepts(both, NULL, "X25519"));
+    eddy_tls_unref(usual);
+    eddy_tls_unref(both);
+}
+
 static void X12_ciphers_and_groups_by_hand(void)
 {
     need_certs();
@@ -1004,6 +1025,7 @@ const struct test_case test_cases[] = {
     TEST(X12_versions_are_1_2_and_1_3),
     TEST(X12_ciphers_have_forward_secrecy_and_aead),
     TEST(X12_groups_are_three),
+    TEST(X12_post_quantum_groups_by_hand_only),
     TEST(X12_ciphers_and_groups_by_hand),
     TEST(X11_X47_the_systems_configuration_was_read),
     TEST(X11_X47_modes),

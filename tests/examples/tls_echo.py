@@ -128,8 +128,8 @@ def clients_must_have_a_certificate(examples):
                 raise Failure("a client was let in that has no good certificate")
             except ssl.SSLError as error:
                 check(re.search(alert, str(error)), "the alert is", error, "not", alert)
-    check(sum(" joined" in line for line in server.lines()) == joined, "one has joined:", server.lines())
-    stop(server)
+    lines = stop(server)
+    check(sum(" joined" in line for line in lines) == joined, "one has joined:", lines)
 
 
 def who_speaks_no_tls(examples):
@@ -146,9 +146,9 @@ def who_speaks_no_tls(examples):
             pass
         sock.close()
         exchange(friend, b"still there")
-    check(sum(" joined" in line for line in server.lines()) == 1, server.lines())
     friend.close()
-    stop(server, err=r".*the peer is not speaking TLS.*")
+    lines = stop(server, err=r".*the peer is not speaking TLS.*")
+    check(sum(" joined" in line for line in lines) == 1, lines)
 
 
 def an_end_is_said(examples):

@@ -8,6 +8,11 @@
 #define OP "tls"
 #define DATA_MAX 60
 
+/* Since OpenSSL 3.2, which may be met by what was built with an older one. */
+#ifndef SSL_R_RECORD_LAYER_FAILURE
+#define SSL_R_RECORD_LAYER_FAILURE 313
+#endif
+
 /* Reasons whose own words say little to whoever has not written OpenSSL. */
 static const struct {
     int reason;
@@ -35,14 +40,9 @@ static const struct {
 
 /* What a record looks like that is none: another protocol's first bytes. */
 static const int no_tls[] = {
-    SSL_R_HTTP_REQUEST,
-    SSL_R_HTTPS_PROXY_REQUEST,
-    SSL_R_WRONG_VERSION_NUMBER,
-    SSL_R_PACKET_LENGTH_TOO_LONG,
-    SSL_R_RECORD_LENGTH_MISMATCH,
-    SSL_R_UNKNOWN_PROTOCOL,
-    SSL_R_ENCRYPTED_LENGTH_TOO_LONG,
-    SSL_R_BAD_RECORD_TYPE,
+    SSL_R_HTTP_REQUEST,           SSL_R_HTTPS_PROXY_REQUEST,       SSL_R_WRONG_VERSION_NUMBER,
+    SSL_R_PACKET_LENGTH_TOO_LONG, SSL_R_DATA_LENGTH_TOO_LONG,      SSL_R_RECORD_LENGTH_MISMATCH,
+    SSL_R_UNKNOWN_PROTOCOL,       SSL_R_ENCRYPTED_LENGTH_TOO_LONG, SSL_R_BAD_RECORD_TYPE,
 };
 
 static bool is_no_tls(const SSL *ssl, int reason)
@@ -120,11 +120,16 @@ static bool is_last(int reason)
     return ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == reason;
 }
 
-static unsigned long peek_cause(const char **data, int *flags)
+/* TLS 1.2: the cipher complains first, and the record layer says behind it what that means. */
+static void drop_words_of_ciphers(void)
 {
-    return is_last(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC)
-               ? ERR_peek_last_error_all(NULL, NULL, NULL, data, flags)
-               : ERR_peek_error_all(NULL, NULL, NULL, data, flags);
+    unsigned long e;
+
+    if (!is_last(SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC) && !is_last(SSL_R_RECORD_LAYER_FAILURE))
+        return;
+    while (ERR_GET_LIB(e = ERR_peek_error()) != ERR_LIB_SSL &&
+           ERR_GET_REASON(e) != ERR_R_MALLOC_FAILURE)
+        ERR_get_error();
 }
 
 /* What has kept us from looking at the certificate is no fault of its. */
@@ -159,12 +164,13 @@ int tls_report(SSL *ssl, const char *doing, struct eddy_error *ret)
 {
     const char *data = NULL;
     int flags = 0, code = EDDY_ETLS;
-    unsigned long e = peek_cause(&data, &flags);
-    int detail = ERR_GET_REASON(e);
     const struct eddy_error *own = own_error(ssl);
     char cause[EDDY_ERROR_TEXT];
     struct words w;
 
+    drop_words_of_ciphers();
+    unsigned long e = ERR_peek_error_all(NULL, NULL, NULL, &data, &flags);
+    int detail = ERR_GET_REASON(e);
     words_begin(&w, cause, sizeof cause - strlen(doing) - strlen(": "));
     if (own) {
         code = own->code;

@@ -58,9 +58,24 @@ class Folder:
             file.write(f"basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\nsubjectAltName={kinds}\n")
         self.openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                      "-keyout", made.key, "-out", request, "-subj", f"/CN={subject or names[0]}")
-        self.openssl("x509", "-req", "-in", request, "-CA", authority.cert, "-CAkey", authority.key,
-                     "-days", str(days), "-extfile", more, "-out", made.cert)
+        if days < 0:
+            self.sign_for_the_past(authority, request, more, made.cert)
+        else:
+            self.openssl("x509", "-req", "-in", request, "-CA", authority.cert, "-CAkey", authority.key,
+                         "-days", str(days), "-extfile", more, "-out", made.cert)
         return made
+
+    def sign_for_the_past(self, authority, request, more, cert):
+        """By openssl ca: the x509 of 3.0 cannot be told when it begins, that of 3.5 takes no days below 0."""
+        index, settings = self.new("index"), self.new("settings")
+        with open(index, "w", encoding="ascii"):
+            pass
+        with open(settings, "w", encoding="ascii") as file:
+            file.write(f"[ca]\ndefault_ca=it\n[it]\ndatabase={index}\nnew_certs_dir={self.path}\ndefault_md=sha256\n"
+                       "rand_serial=yes\npolicy=any\n[any]\ncommonName=supplied\n")
+        self.openssl("ca", "-batch", "-notext", "-config", settings, "-cert", authority.cert, "-keyfile", authority.key,
+                     "-startdate", "20200101000000Z", "-enddate", "20200102000000Z",
+                     "-in", request, "-extfile", more, "-out", cert)
 
 
 def trusting(cert, certificate=None, alpn=None, version=None):
