@@ -101,17 +101,16 @@ static void use_rules(SSL *ssl, SSL_CTX *ctx)
         SSL_set_recv_max_early_data(ssl, early);
 }
 
-/* The lists of TLS 1.3's suites and of groups are copied as well. */
-static bool use_lists(SSL *ssl, const struct eddy_tls_opts *o)
+/* The groups were copied as well. A context that is not ours (.configure) has none to tell. */
+static bool use_groups(SSL *ssl, const char *groups)
 {
-    return (!o->suites || SSL_set_ciphersuites(ssl, o->suites)) &&
-           (!o->groups || SSL_set1_groups_list(ssl, (char *)(uintptr_t)o->groups));
+    return !groups || SSL_set1_groups_list(ssl, (char *)(uintptr_t)groups);
 }
 
 static bool use(SSL *ssl, struct eddy_tls *tls)
 {
     SSL_CTX *ctx = tls_context_take(tls);
-    bool ok = SSL_set_SSL_CTX(ssl, ctx) == ctx && use_lists(ssl, tls_ctx_opts(ctx));
+    bool ok = SSL_set_SSL_CTX(ssl, ctx) == ctx && use_groups(ssl, tls_ctx_opts(ctx)->groups);
 
     if (ok)
         use_rules(ssl, ctx);

@@ -13,6 +13,14 @@
 #define NAME_MAX_LENGTH 253
 #define LIFETIME_MAX EDDY_SEC(7 * 24 * 3600)
 
+/* TLS 1.2: forward secrecy and AEAD only, and those of TLS 1.3. */
+#define CIPHERS                                                  \
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:" \
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+#define SUITES "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
+#define GROUPS "X25519:P-256:P-384"
+
 /* ---- the check: each returns why not, or NULL ---- */
 
 static bool is_given(const void *data, size_t len)
@@ -314,9 +322,9 @@ static void put_all(struct room *r, struct tls_block *b, const struct eddy_tls_o
     b->o.crl_file = put_string(r, o->crl_file);
     b->o.alpn = put_alpn(r, o->alpn);
     b->alpn = put_alpn_wire(r, o->alpn, &b->alpn_len);
-    b->o.ciphers = put_string(r, o->ciphers);
-    b->o.suites = put_string(r, o->suites);
-    b->o.groups = put_string(r, o->groups);
+    b->o.ciphers = put_string(r, o->ciphers ? o->ciphers : CIPHERS);
+    b->o.suites = put_string(r, o->suites ? o->suites : SUITES);
+    b->o.groups = put_string(r, o->groups ? o->groups : GROUPS);
     b->o.names = put_names(r, o->names);
     b->o.ocsp_file = put_string(r, o->ocsp_file);
     b->o.keylog_file = put_string(r, o->keylog_file);

@@ -2,14 +2,6 @@
  */
 #include "transports/tls/context.h"
 
-/* TLS 1.2: forward secrecy and AEAD only, and those of TLS 1.3. */
-#define CIPHERS                                                  \
-    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
-    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:" \
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
-#define SUITES "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
-#define GROUPS "X25519:P-256:P-384"
-
 /* 112 bits: no RSA below 2048, no SHA-1 in signatures. Debian's OpenSSL has it anyway. */
 #define SECURITY_LEVEL 2
 
@@ -48,12 +40,11 @@ static int use_ciphers(struct tls_making *m)
 {
     const struct eddy_tls_opts *o = m->o;
 
-    if (!SSL_CTX_set_cipher_list(m->ctx, o->ciphers ? o->ciphers : CIPHERS))
+    if (!SSL_CTX_set_cipher_list(m->ctx, o->ciphers))
         return tls_making_fails(m, ".ciphers \"%.80s\"", o->ciphers);
-    if (!SSL_CTX_set_ciphersuites(m->ctx, o->suites ? o->suites : SUITES))
+    if (!SSL_CTX_set_ciphersuites(m->ctx, o->suites))
         return tls_making_fails(m, ".suites \"%.80s\"", o->suites);
-    const char *groups = o->groups ? o->groups : GROUPS;
-    if (!SSL_CTX_set1_groups_list(m->ctx, (char *)(uintptr_t)groups)) /* a macro */
+    if (!SSL_CTX_set1_groups_list(m->ctx, (char *)(uintptr_t)o->groups)) /* a macro */
         return tls_making_fails(m, ".groups \"%.80s\"", o->groups);
     return 0;
 }
