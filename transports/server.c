@@ -117,22 +117,28 @@ static void problem(struct eddy_server *s, int code, const char *op, const char 
     report(s, &e, message);
 }
 
-/* Out of descriptors or memory: rest for a second, or until something of this loop is closed. At
- * the limit that comes with each connection that ends: it is reported once a second. */
-static void starve(struct eddy_server *s, int code)
+/* At a limit each connection can meet it: that is reported once a second. */
+static bool is_time_to_complain(struct eddy_server *s)
 {
     eddy_nsec now = s->loop->now;
 
+    if (s->starved_at != 0 && now - s->starved_at < ACCEPT_RETRY)
+        return false;
+    s->starved_at = now;
+    return true;
+}
+
+/* Out of descriptors or memory: rest for a second, or until something of this loop is closed. */
+static void starve(struct eddy_server *s, int code)
+{
     if (s->starving)
         return;
     s->starving = true;
     watch_listeners(s);
     eddy_loop_call_later(s->loop, &s->retry, ACCEPT_RETRY);
     eddy_loop_call_when_freed(s->loop, &s->freed);
-    if (s->starved_at != 0 && now - s->starved_at < ACCEPT_RETRY)
-        return;
-    s->starved_at = now;
-    problem(s, code, "accept", "accept out of system resource");
+    if (is_time_to_complain(s))
+        problem(s, code, "accept", "accept out of system resource");
 }
 
 /* ---- connections ---- */
@@ -216,6 +222,21 @@ static int make_encrypted(struct eddy_server *s, struct opened *upper)
     return rc;
 }
 
+/* Often the peer's fault, which any peer can repeat: it is said where one listens for it. */
+static void handshake_failed(struct eddy_server *s, struct eddy_transport *t,
+                             const struct eddy_error *error)
+{
+    char peer[EDDY_ADDR_TEXT] = "";
+    struct eddy_addr a;
+
+    if (eddy_transport_peername(t, &a) == 0)
+        eddy_addr_format(&a, peer, sizeof peer);
+    eddy_loop_log(s->loop, EDDY_LOG_INFO, "server", "refused %s: %s", *peer ? peer : "a peer",
+                  error->text);
+    if (is_shortage(error->code) ? is_time_to_complain(s) : s->loop->debug)
+        report(s, error, no_transport);
+}
+
 static void handshake_over(void *user, struct opened *upper, const struct eddy_error *error)
 {
     struct eddy_server *s = user; /* lives: the transport below has a reference */
@@ -225,12 +246,10 @@ static void handshake_over(void *user, struct opened *upper, const struct eddy_e
     int rc = error || s->closed ? EDDY_ECLOSED : make_encrypted(s, upper);
     if (rc == 0)
         return;
-    if (!s->closed && s->loop->debug) {
-        if (error)
-            report(s, error, no_transport);
-        else
-            problem(s, rc, "init", no_transport);
-    }
+    if (error && !s->closed)
+        handshake_failed(s, &upper->t, error);
+    else if (!s->closed && s->loop->debug)
+        problem(s, rc, "init", no_transport);
     eddy_opened_drop(upper);
 }
 

@@ -66,6 +66,8 @@ static void E19_X6_X9_plain_text(void)
     UNTIL_LOST(&c.s, &c.s.client);
     CHECK_TRACE(c.s.client.trace, "CM RET DR* ER CL(0)");
     check_nobody(&c);
+    CHECK_INT(test_count_log("server: refused 127.0.0.1:"), 1);
+    CHECK_INT(test_count_log("the peer is not speaking TLS"), 1);
     tls_stage_close(&c);
 }
 
