@@ -662,8 +662,9 @@ static const struct eddy_line_class talker_class = {
     .connection_lost = talker_lost,
 };
 
-/* To a line protocol, as either side: `text` in one segment, behind which the peer ends. */
-static void inject(bool server_side, const char *text, int code)
+/* To a line protocol, as either side: `text` in one segment, behind which the peer ends. What the
+ * future says is what connection_lost has said, so that nobody has to `look` at it. */
+static void inject(bool server_side, const char *text, int code, bool look)
 {
     struct upgrade u;
     static struct talker k;
@@ -686,7 +687,8 @@ static void inject(bool server_side, const char *text, int code)
     UNTIL(&u.c.s, !eddy_protocol_is_attached(&k.line.base));
     CHECK_TRACE(k.trace, "L(go) CL");
     CHECK_INT(k.code, code);
-    CHECK_INT(eddy_future_result(k.f, NULL), code);
+    if (look)
+        CHECK_INT(eddy_future_result(k.f, NULL), code);
     eddy_future_unref(k.f);
     raw_close(&u.c.s, listener);
     upgrade_close(&u);
@@ -694,13 +696,13 @@ static void inject(bool server_side, const char *text, int code)
 
 static void X41_lines_behind_the_last_plain_one_never_come_at_a_client(void)
 {
-    inject(false, "go\r\n250 I am from before\r\n", EDDY_EINVALID_STATE);
-    inject(false, "go\r\nx", EDDY_EINVALID_STATE);
+    inject(false, "go\r\n250 I am from before\r\n", EDDY_EINVALID_STATE, true);
+    inject(false, "go\r\nx", EDDY_EINVALID_STATE, false);
 }
 
 static void X40_lines_behind_the_last_plain_one_never_come_at_a_server(void)
 {
-    inject(true, "go\r\nRCPT TO:<somebody>\r\n", EDDY_ETLS);
+    inject(true, "go\r\nRCPT TO:<somebody>\r\n", EDDY_ETLS, true);
 }
 
 /* ---- failures ---- */

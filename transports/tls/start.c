@@ -71,10 +71,12 @@ static void upgraded(void *user, struct opened *upper, const struct eddy_error *
 
     if (f) {
         eddy_future_on_cancel(f, NULL, NULL);
-        if (!error)
+        if (!error) {
             eddy_future_set_result_unless_cancelled(f, NULL, NULL);
-        else if (!eddy_future_is_done(f))
+        } else if (!eddy_future_is_done(f)) {
             eddy_future_set_error(f, error);
+            eddy_future_error(f); /* connection_lost has it, too: nobody has to look here */
+        }
         eddy_future_unref(f);
     }
     if (error)
