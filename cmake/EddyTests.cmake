@@ -10,6 +10,11 @@
 #
 # as comments: /* serial */ in C, # serial in scripts.
 
+# An empty TIMEOUT is none, with or without it; without it CMake 3.31 warns.
+if(POLICY CMP0174)
+    cmake_policy(SET CMP0174 NEW)
+endif()
+
 set(EDDY_TEST_TIMEOUT_FACTOR 1 CACHE STRING "What each test's time-out is multiplied by (sanitizers are slow)")
 
 # Sets PREFIX_backends, _roads, _timeout, _labels, _serial and _smoke from the head of FILE, and PREFIX_left_out.
