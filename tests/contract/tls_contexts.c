@@ -20,7 +20,7 @@ static __attribute__((constructor)) void weaken_system(void)
         "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n"
         "MinProtocol = TLSv1\nCipherString = ALL:@SECLEVEL=0\n"
         "Options = UnsafeLegacyRenegotiation,UnsafeLegacyServerConnect,ClientRenegotiation,"
-        "AllowNoDHEKEX,-AntiReplay,-ExtendedMasterSecret\n";
+        "AllowNoDHEKEX,Compression,-AntiReplay,-ExtendedMasterSecret\n";
     char path[64];
     int fd = memfd_create("openssl.cnf", 0);
 

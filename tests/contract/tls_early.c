@@ -85,6 +85,8 @@ static void X15_as_much_as_is_allowed(void)
     UNTIL(&c.s, second_guest.count[ON_MADE] == 1 && early.len == sizeof data);
     CHECK(stream_matches(early.data, early.len, 0, 7));
     CHECK(info_of(&second).early_data);
+    CHECK_INT(eddy_transport_write(second.t, "more", 4), 0); /* it was not too much */
+    UNTIL(&c.s, second_guest.received == 4);
     tls_stage_close(&c);
 }
 
@@ -95,7 +97,7 @@ static void check_not_sent(const struct eddy_tls_opts *server, const void *data,
     open_first(&c, server, TRUSTING());
     CHECK_INT(connect_early(&c, data, len), 0);
     UNTIL(&c.s, second_guest.count[ON_MADE] == 1);
-    CHECK(!info_of(&second).early_data);
+    CHECK(info_of(&second).resumed && !info_of(&second).early_data);
     CHECK_INT(early.calls, 0);
     CHECK_INT(eddy_transport_write(second.t, "again", 5), 0);
     UNTIL(&c.s, second_guest.received == 5);
@@ -112,6 +114,32 @@ static void X15_more_than_is_allowed_is_not_sent(void)
 {
     need_www();
     check_not_sent(WWW(.max_early_data = 4, .early_data_received = receive), "GET /", 5);
+}
+
+static void X14_X15_a_name_that_takes_no_early_data_gets_none(void)
+{
+    need_www();
+    struct eddy_tls *other = context(WWW());
+    const struct eddy_tls_name names[] = {{"www.test", other}, {NULL, NULL}};
+    check_not_sent(EARLY(.names = names), "GET /", 5);
+    eddy_tls_unref(other);
+}
+
+/* The client has its permission from before. */
+static void X14_X15_more_than_the_name_takes_by_now_is_refused(void)
+{
+    struct tls_stage c;
+    need_www();
+    struct eddy_tls *other = context(EARLY());
+    const struct eddy_tls_name names[] = {{"www.test", other}, {NULL, NULL}};
+    open_first(&c, EARLY(.names = names), TRUSTING());
+    CHECK_INT(
+        eddy_tls_reload(other, WWW(.max_early_data = 4, .early_data_received = receive), NULL), 0);
+    connect_early(&c, "GET /", 5);
+    CHECK_STR(pair_problem(&c), "TLS handshake: too much early data");
+    CHECK_INT(early.calls, 0);
+    tls_stage_close(&c);
+    eddy_tls_unref(other);
 }
 
 static void X15_without_a_session_nothing_is_sent_early(void)
@@ -283,6 +311,8 @@ const struct test_case test_cases[] = {
     CASE(X15_as_much_as_is_allowed),
     CASE(X15_early_data_are_off_unless_asked_for),
     CASE(X15_more_than_is_allowed_is_not_sent),
+    CASE(X14_X15_a_name_that_takes_no_early_data_gets_none),
+    CASE(X14_X15_more_than_the_name_takes_by_now_is_refused),
     CASE(X15_without_a_session_nothing_is_sent_early),
     CASE(X15_early_data_that_are_rejected_are_not_delivered),
     CASE(X15_closing_inside_early_data_received),

@@ -164,6 +164,17 @@ static void X15_a_session_is_for_the_name_it_was_made_for(void)
     tls_stage_close(&r.c);
 }
 
+static void X13_X15_a_dot_at_the_end_makes_no_other_name(void)
+{
+    static struct repeat r;
+    need_www();
+    repeat_init(&r, WWW(), TRUSTING());
+    CHECK(!resumes(&r));
+    r.c.s.connection_opts.server_hostname = "www.test.";
+    CHECK(info_of(repeat_open(&r)).resumed);
+    tls_stage_close(&r.c);
+}
+
 static void X15_what_was_not_verified_is_not_resumed_as_if_it_was(void)
 {
     static struct repeat r;
@@ -390,11 +401,14 @@ static void X15_a_ticket_survives_one_rotation_and_not_two(void)
     }
 }
 
-static time_t later; /* than now */
+static time_t later; /* than now, which does not go on */
 static time_t shifted(time_t *ret)
 {
+    static time_t now;
     (void)ret;
-    return time(NULL) + later;
+    if (now == 0)
+        now = time(NULL);
+    return now + later;
 }
 
 /* One rotation is one, also where another is due. */
@@ -486,6 +500,23 @@ static void X15_a_client_forgets_sessions_in_time(void)
     tls_stage_close(&r.c);
 }
 
+static void X15_a_client_forgets_sessions_when_the_server_does(void)
+{
+    for (int version = EDDY_TLS_1_2; version <= EDDY_TLS_1_3; version++) {
+        static struct repeat r;
+        need_www();
+        later = 0;
+        repeat_init(&r, WWW(.session_lifetime = EDDY_SEC(60)), TRUSTING(.max_version = version));
+        tls_session_set_clock(r.c.client, shifted);
+        CHECK(!resumes(&r));
+        later = 59;
+        CHECK(resumes(&r));
+        later = 59 + 60;
+        CHECK(!resumes(&r));
+        tls_stage_close(&r.c);
+    }
+}
+
 static void X15_a_client_forgets_sessions_of_a_certificate_that_has_expired(void)
 {
     static struct repeat r;
@@ -495,7 +526,7 @@ static void X15_a_client_forgets_sessions_of_a_certificate_that_has_expired(void
     tls_session_set_clock(r.c.client, shifted);
     CHECK(!resumes(&r));
     CHECK(resumes(&r));
-    later = 100;
+    later = 1000;
     CHECK(!resumes(&r));
     tls_stage_close(&r.c);
 }
@@ -519,9 +550,67 @@ static void X15_a_client_keeps_so_many_and_no_more(void)
     tls_stage_close(&r.c);
 }
 
-/* ---- threads ---- */
+/* What each connection is given from here on. */
+static void set_tickets(struct eddy_tls *server, size_t n)
+{
+    SSL_CTX *ctx = eddy_tls_ssl_ctx(server);
+    CHECK_INT(SSL_CTX_set_num_tickets(ctx, n), 1);
+    SSL_CTX_free(ctx);
+}
 
-/* Both contexts at work in several loops at once, while keys rotate. */
+static void X15_a_client_keeps_eight_tickets_of_TLS_1_3_for_each_name(void)
+{
+    static struct repeat r;
+    int resumed = 0;
+    need_www();
+    repeat_init(&r, WWW(), TRUSTING());
+    set_tickets(r.c.server, 20);
+    CHECK(!resumes(&r));
+    set_tickets(r.c.server, 0);
+    for (int i = 0; i < 12; i++)
+        resumed += resumes(&r);
+    CHECK_INT(resumed, 8);
+    tls_stage_close(&r.c);
+}
+
+/* Else what the server has forgotten would take the place of others. */
+static void X15_a_client_keeps_one_session_of_TLS_1_2_for_each_name(void)
+{
+    static struct repeat r;
+    need_www();
+    repeat_init(&r, WWW(.max_version = EDDY_TLS_1_2), TRUSTING(.session_cache = 2));
+    CHECK(!resumes(&r)); /* www.test */
+    CHECK_INT(eddy_tls_rotate_tickets(r.c.server), 0);
+    CHECK_INT(eddy_tls_rotate_tickets(r.c.server), 0);
+    r.c.s.connection_opts.server_hostname = "a.wild.test";
+    CHECK(!resumes(&r));
+    r.c.s.connection_opts.server_hostname = "www.test";
+    CHECK(!resumes(&r)); /* in the place of its first */
+    r.c.s.connection_opts.server_hostname = "a.wild.test";
+    CHECK(resumes(&r));
+    r.c.s.connection_opts.server_hostname = "www.test";
+    CHECK(resumes(&r));
+    tls_stage_close(&r.c);
+}
+
+/* More than the cache has buckets for, about: those that share one do not get in each other's way.
+ */
+#define NAMES 80
+
+static bool resumes_at(struct tls_stage *c, const char *host)
+{
+    struct actor a;
+    stage_add(&c->s, &a, false);
+    c->s.connection_opts.server_hostname = host;
+    CHECK_INT(pair_connect(c, &a), 0);
+    bool resumed = info_of(&a).resumed;
+    eddy_transport_close(a.t);
+    UNTIL_LOST(&c->s, &a);
+    eddy_future_unref(a.future);
+    c->s.cast_count--;
+    return resumed;
+}
+
 static void ignore_data(struct eddy_protocol *p, const void *data, size_t len)
 {
     (void)p, (void)data, (void)len;
@@ -531,6 +620,28 @@ static const struct eddy_protocol_class cls = {
     .data_received = ignore_data,
 };
 
+static void X15_sessions_of_many_names_stand_side_by_side(void)
+{
+    struct tls_stage c;
+    char host[32];
+    int resumed = 0;
+    need_www();
+    pair_init(&c, WWW(.max_version = EDDY_TLS_1_2), TRUSTING());
+    c.s.server_class = &cls;
+    c.s.server_opts.arg = NULL;
+    pair_begin(&c);
+    for (int i = 0; i < 2 * NAMES; i++) {
+        snprintf(host, sizeof host, "n%d.wild.test", i % NAMES);
+        resumed += resumes_at(&c, host);
+        CHECK(i >= NAMES || resumed == 0);
+    }
+    CHECK_INT(resumed, NAMES);
+    tls_stage_close(&c);
+}
+
+/* ---- threads ---- */
+
+/* Both contexts at work in several loops at once, while keys rotate. */
 #define THREADS 4
 #define ROUNDS 5
 static struct eddy_tls *shared_server, *shared_client;
@@ -599,6 +710,7 @@ const struct test_case test_cases[] = {
     CASE(X15_a_ticket_of_TLS_1_3_outlives_a_connection_that_was_aborted),
     CASE(X15_no_resumption_where_it_is_off),
     CASE(X15_a_session_is_for_the_name_it_was_made_for),
+    CASE(X13_X15_a_dot_at_the_end_makes_no_other_name),
     CASE(X15_what_was_not_verified_is_not_resumed_as_if_it_was),
     CASE(X15_a_session_is_for_the_certificate_and_the_protocols_that_the_client_had),
     CASE(X15_sessions_survive_a_reload_under_the_same_trust),
@@ -614,8 +726,12 @@ const struct test_case test_cases[] = {
     CASE(X11_X15_a_reload_that_fails_changes_nothing),
     CASE(X15_application_data_are_not_ours),
     CASE(X15_a_client_forgets_sessions_in_time),
+    CASE(X15_a_client_forgets_sessions_when_the_server_does),
     CASE(X15_a_client_forgets_sessions_of_a_certificate_that_has_expired),
     CASE(X15_a_client_keeps_so_many_and_no_more),
+    CASE(X15_a_client_keeps_eight_tickets_of_TLS_1_3_for_each_name),
+    CASE(X15_a_client_keeps_one_session_of_TLS_1_2_for_each_name),
+    CASE(X15_sessions_of_many_names_stand_side_by_side),
     CASE(X11_X15_contexts_are_shared_by_threads),
     TEST_END,
 };

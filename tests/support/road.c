@@ -238,7 +238,7 @@ int road_create_server(struct stage *s, const struct eddy_protocol_class *cls,
                        const struct eddy_server_opts *o, struct eddy_server **ret)
 {
     struct eddy_server_opts with = *o;
-    with.tls = road_context(true);
+    with.tls = o->tls ? eddy_tls_ref(o->tls) : road_context(true);
     if (road_is_nested()) {
         struct guise *g = disguise(cls, true);
         g->low = o->write_low;
@@ -254,7 +254,7 @@ int road_create_connection(struct stage *s, struct eddy_protocol *p,
                            const struct eddy_connection_opts *o, struct eddy_future **ret)
 {
     struct eddy_connection_opts with = *o;
-    with.tls = road_context(false);
+    with.tls = o->tls ? eddy_tls_ref(o->tls) : road_context(false);
     if (!with.server_hostname && !with.host)
         with.server_hostname = "127.0.0.1";
     int err = road_is_nested() ? connect_twice(s, p, &with, ret)

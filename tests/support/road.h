@@ -18,7 +18,8 @@ struct eddy_tls *road_context_with(const struct eddy_tls_opts *opts);
 struct eddy_tls *road_context(bool server);
 
 /* create_server and create_connection over TLS, or, on the road "tls2", over TLS in TLS: what is
- * made is upgraded once more, and only then the protocol hears of it, and the future. */
+ * made is upgraded once more, and only then the protocol hears of it, and the future. Without .tls
+ * they take a context of their own. */
 int road_create_server(struct stage *s, const struct eddy_protocol_class *cls,
                        const struct eddy_server_opts *o, struct eddy_server **ret);
 int road_create_connection(struct stage *s, struct eddy_protocol *p,
