@@ -287,7 +287,7 @@ bool eddy_transport_has_files(const struct eddy_transport *t)
 
 static int check(struct eddy_transport *t, const struct file_part *p)
 {
-    if (!t || t->state >= EDDY_TRANSPORT_CLOSING)
+    if (!t || t->state >= EDDY_TRANSPORT_CLOSING || (t->flags & T_COVERED))
         return EDDY_EINVALID_STATE;
     if (!eddy_loop_may_call(t->io.loop, "sendfile", NULL))
         return EDDY_ETHREAD;

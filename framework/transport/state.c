@@ -23,6 +23,8 @@ void transport_refresh(struct eddy_transport *t)
         slow |= SLOW_WRITE;
     if (t->cls->secret)
         slow |= SLOW_FLUSH;
+    if (t->flags & T_COVERED)
+        slow |= SLOW_COVERED;
     t->slow = (uint16_t)slow;
 
     if (open && cls->get_buffer)
@@ -92,6 +94,12 @@ void eddy_transport_made(struct eddy_transport *t, struct eddy_protocol *p, stru
 void eddy_transport_cover(struct eddy_transport *lower)
 {
     lower->flags |= T_COVERED;
+    transport_refresh(lower);
+}
+
+bool eddy_transport_is_covered(const struct eddy_transport *t)
+{
+    return t->flags & T_COVERED;
 }
 
 void eddy_transport_uncover(struct eddy_transport *lower)

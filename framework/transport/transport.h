@@ -30,7 +30,8 @@ enum {
 enum {
     SLOW_READ = 1 << 0,
     SLOW_WRITE = 1 << 1,
-    SLOW_FLUSH = 1 << 2, /* what was sent is wiped */
+    SLOW_FLUSH = 1 << 2,   /* what was sent is wiped */
+    SLOW_COVERED = 1 << 3, /* only the transport above may write */
 };
 
 /* p->phase_ */

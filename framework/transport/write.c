@@ -186,10 +186,8 @@ static int discard(struct eddy_transport *t, size_t len)
 }
 
 /* `len` bytes, or so many that it is not 0. */
-static int check_writable(struct eddy_transport *t, const char *call, size_t len)
+static int check_open(struct eddy_transport *t, const char *call, size_t len)
 {
-    if (!t) /* p->transport after connection_lost */
-        return EDDY_ECLOSED;
     struct eddy_loop *loop = t->io.loop;
 
     if (t->state >= EDDY_TRANSPORT_CLOSING)
@@ -201,6 +199,16 @@ static int check_writable(struct eddy_transport *t, const char *call, size_t len
     if (t->flags & T_EOF_WANTED)
         return EDDY_EINVALID_STATE;
     return 0;
+}
+
+/* Into the stream of the transport above nobody else may write. */
+static int check_writable(struct eddy_transport *t, const char *call, size_t len)
+{
+    if (!t) /* p->transport after connection_lost */
+        return EDDY_ECLOSED;
+    if (t->flags & T_COVERED)
+        return EDDY_EINVALID_STATE;
+    return check_open(t, call, len);
 }
 
 static int lose_bytes(struct eddy_transport *t, int code)
@@ -261,9 +269,9 @@ static EDDY_NOINLINE int write_checked(struct eddy_transport *t, const char *dat
     return rc;
 }
 
-static EDDY_COLD int write_slow(struct eddy_transport *t, const void *data, size_t len)
+static EDDY_COLD int write_slow(struct eddy_transport *t, const void *data, size_t len, bool above)
 {
-    int rc = check_writable(t, "write", len);
+    int rc = above ? check_open(t, "write", len) : check_writable(t, "write", len);
 
     if (rc < 0)
         return rc;
@@ -281,15 +289,15 @@ static EDDY_NOINLINE int copy_and_cork(struct eddy_transport *t, char *to, const
     return 0;
 }
 
-int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len)
+/* above: by the transport that stands on t. */
+static inline int write_bytes(struct eddy_transport *t, const void *data, size_t len, bool above)
 {
-    if (EDDY_UNLIKELY(!t))
-        return EDDY_ECLOSED;
     struct eddy_loop *loop = t->io.loop;
     struct eddy_block *b = t->tail;
+    unsigned slow = above ? SLOW_WRITE : SLOW_WRITE | SLOW_COVERED;
 
-    if (EDDY_UNLIKELY((t->slow & SLOW_WRITE) || !loop->straight || !data))
-        return write_slow(t, data, len);
+    if (EDDY_UNLIKELY((t->slow & slow) || !loop->straight || !data))
+        return write_slow(t, data, len, above);
     if (!b) {
         b = loop->spare_blocks;
         if (EDDY_UNLIKELY(!b || len - 1 >= BLOCK_ROOM))
@@ -307,6 +315,18 @@ int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len)
         return copy_and_cork(t, to, data, len);
     memcpy(to, data, len);
     return 0;
+}
+
+int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len)
+{
+    if (EDDY_UNLIKELY(!t))
+        return EDDY_ECLOSED;
+    return write_bytes(t, data, len, false);
+}
+
+int eddy_transport_write_below(struct eddy_transport *lower, const void *data, size_t len)
+{
+    return write_bytes(lower, data, len, true);
 }
 
 /* Not 0 if there is a byte in any piece. */

@@ -3,6 +3,7 @@
 /* start_tls: contract S51, S52, X10, X25, X38 to X44, E22. */
 #include "tests/contract/tls_calls.h"
 #include <eddy/line.h>
+#include <eddy/sendfile.h>
 #include <eddy/sim.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -346,6 +347,32 @@ static void S51_not_twice_at_the_same_time(void)
     check_refused(&u.c.s.client, EDDY_EINVALID_STATE,
                   EDDY_START_TLS(.tls = u.c.client, .server_hostname = "localhost"));
     start_server(&u.c.s.peer);
+    UNTIL(&u.c.s, eddy_future_is_done(u.client) && eddy_future_is_done(u.server));
+    check_bytes_flow(&u, 1000);
+    upgrade_close(&u);
+}
+
+/* Whoever has kept it would send in plain text what was meant to be encrypted. */
+static void S51_the_old_transport_takes_nothing_any_more(void)
+{
+    struct upgrade u;
+    struct iovec piece = {(void *)(uintptr_t) "plain", 5};
+    upgrade_init(&u);
+    upgrade_open(&u);
+    for (int i = 0; i < 2; i++) {
+        struct actor *a = i == 0 ? &u.c.s.client : &u.c.s.peer;
+        struct eddy_transport *old = a->t;
+        if (i == 0)
+            start_client(a);
+        else
+            start_server(a);
+        CHECK_INT(eddy_transport_write(old, "plain", 5), EDDY_EINVALID_STATE);
+        CHECK_INT(eddy_transport_writev(old, &piece, 1), EDDY_EINVALID_STATE);
+        CHECK_INT(eddy_transport_write_owned(old, "plain", 5, NULL, NULL), EDDY_EINVALID_STATE);
+        CHECK_INT(eddy_transport_sendfile(old, STDIN_FILENO, NULL, NULL), EDDY_EINVALID_STATE);
+        CHECK_INT(eddy_start_tls(old, EDDY_START_TLS(.tls = u.c.server, .server_side = true), NULL),
+                  EDDY_EINVALID_STATE);
+    }
     UNTIL(&u.c.s, eddy_future_is_done(u.client) && eddy_future_is_done(u.server));
     check_bytes_flow(&u, 1000);
     upgrade_close(&u);
@@ -1042,6 +1069,7 @@ const struct test_case test_cases[] = {
     CASE(G8_an_unknown_tail_of_options),
     CASE(S51_not_when_a_direction_has_ended),
     CASE(S51_not_twice_at_the_same_time),
+    CASE(S51_the_old_transport_takes_nothing_any_more),
     CASE(X42_X10_plain_bytes_first_and_what_is_written_meanwhile_behind),
     CASE(X42_X10_the_order_on_the_wire),
     CASE(X10_close_does_not_wait_for_a_handshake),

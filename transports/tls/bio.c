@@ -34,7 +34,7 @@ static int write_below(BIO *b, const char *data, size_t len, size_t *ret)
 
     BIO_clear_retry_flags(b);
     if (!l->tx_closed && !eddy_transport_is_closing(l->lower))
-        eddy_transport_write(l->lower, data, len);
+        eddy_transport_write_below(l->lower, data, len);
     *ret = len;
     return 1;
 }

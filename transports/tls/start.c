@@ -100,6 +100,9 @@ static int check_transport(const struct eddy_transport *t, const struct eddy_sta
 {
     if (!t || t->state != EDDY_TRANSPORT_OPEN)
         return explain(o, -EINVAL, "the transport is closing or closed");
+    if (eddy_transport_is_covered(t))
+        return explain(o, EDDY_EINVALID_STATE,
+                       "it was called before: use the protocol's transport");
     if (t->io.kind != EDDY_IO_STREAM || !t->cls->send || !t->cls->read_start)
         return explain(o, -EINVAL, "the transport is not a stream in both directions");
     if (tls_is(t) && tls_layer_of(t)->state != TLS_WRAPPED)

@@ -177,8 +177,12 @@ EDDY_API void eddy_transport_made(struct eddy_transport *t, struct eddy_protocol
  * storage, its place in the list of its server or loop is the upper one's, and its owner hears that
  * it is lost when the upper one has ended. */
 
-/* From here on there is one above. */
+/* From here on there is one above, and eddy_transport_write and its like are EDDY_EINVALID_STATE:
+ * somebody's bytes in the middle of its stream would break it, or go out unencrypted. */
 EDDY_API void eddy_transport_cover(struct eddy_transport *lower);
+EDDY_API bool eddy_transport_is_covered(const struct eddy_transport *t);
+/* As eddy_transport_write, by the transport above. */
+EDDY_API int eddy_transport_write_below(struct eddy_transport *lower, const void *data, size_t len);
 /* There is none any more: lower's connection_lost has returned, and so has the upper one's. */
 EDDY_API void eddy_transport_uncover(struct eddy_transport *lower);
 /* The same as cover, for a lower one that is open and has a protocol: it becomes `upper`'s, without
