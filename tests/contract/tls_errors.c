@@ -30,7 +30,7 @@ static void X6_E19_a_client_that_speaks_something_else(void)
     check_server_gets("\x16\x03\x01\xff\xff\x01\x00\x00\x00\x00\x00\x00", 12, NOT_TLS);
 }
 
-static void check_client_gets(const void *bytes, size_t len, const char *sentence)
+static void check_client_gets(const void *bytes, size_t len, int code, const char *sentence)
 {
     struct tls_stage c;
     need_www();
@@ -41,7 +41,7 @@ static void check_client_gets(const void *bytes, size_t len, const char *sentenc
     int fd = raw_accept(&c.s, listener);
     raw_send(&c.s, fd, bytes, len);
     UNTIL(&c.s, c.s.client.done);
-    CHECK_INT(c.s.client.status, EDDY_ETLS);
+    CHECK_INT(c.s.client.status, code);
     CHECK_STR(c.s.client.error.text, sentence);
     raw_close(&c.s, fd);
     raw_close(&c.s, listener);
@@ -50,21 +50,29 @@ static void check_client_gets(const void *bytes, size_t len, const char *sentenc
 
 static void X6_a_server_that_speaks_something_else(void)
 {
-    check_client_gets("220 mail.test ESMTP\r\n", 21, NOT_TLS);
-    check_client_gets("HTTP/1.1 400 Bad Request\r\n\r\n", 28, NOT_TLS);
+    check_client_gets("220 mail.test ESMTP\r\n", 21, EDDY_ETLS, NOT_TLS);
+    check_client_gets("HTTP/1.1 400 Bad Request\r\n\r\n", 28, EDDY_ETLS, NOT_TLS);
 }
 
 /* An alert in plain text, as OpenSSL takes them before the keys are agreed on. */
 static void X6_an_alert_is_put_into_words(void)
 {
-    check_client_gets("\x15\x03\x03\x00\x02\x02\x28", 7,
+    check_client_gets("\x15\x03\x03\x00\x02\x02\x28", 7, EDDY_ETLS,
                       "TLS handshake: the peer sent alert: handshake failure");
-    check_client_gets("\x15\x03\x03\x00\x02\x02\x70", 7,
+    check_client_gets("\x15\x03\x03\x00\x02\x02\x70", 7, EDDY_ETLS,
                       "TLS handshake: the peer sent alert: unrecognized name");
-    check_client_gets("\x15\x03\x03\x00\x02\x02\x78", 7,
+    check_client_gets("\x15\x03\x03\x00\x02\x02\x78", 7, EDDY_ETLS,
                       "TLS handshake: the peer sent alert: no application protocol");
-    check_client_gets("\x15\x03\x03\x00\x02\x02\x74", 7,
+    check_client_gets("\x15\x03\x03\x00\x02\x02\x74", 7, EDDY_ETLS,
                       "TLS handshake: the peer sent alert: certificate required");
+    check_client_gets("\x15\x03\x03\x00\x02\x02\x00", 7, EDDY_ETLS,
+                      "TLS handshake: the peer sent alert: close notify");
+}
+
+static void X7_close_notify_in_answer_to_a_hello(void)
+{
+    check_client_gets("\x15\x03\x03\x00\x02\x01\x00", 7, -ECONNRESET,
+                      "TLS handshake: the peer has closed the connection");
 }
 
 /* ---- nothing in common ---- */
@@ -174,6 +182,7 @@ const struct test_case test_cases[] = {
     CASE(X6_E19_a_client_that_speaks_something_else),
     CASE(X6_a_server_that_speaks_something_else),
     CASE(X6_an_alert_is_put_into_words),
+    CASE(X7_close_notify_in_answer_to_a_hello),
     CASE(X6_nothing_in_common),
     CASE(X6_hostile_names_are_escaped_and_the_sentence_stays_whole),
     CASE(X45_what_was_in_the_queue_is_of_nobody_else),

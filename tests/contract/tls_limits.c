@@ -180,6 +180,29 @@ static void X18_T56_more_than_write_max_loses_the_connection(void)
     tls_stage_close(&c);
 }
 
+/* By itself more than the default: the handshake comes behind it. */
+static void X18_T56_what_was_allowed_before_start_tls_is(void)
+{
+    static const char data[1 << 20];
+    struct tls_stage c;
+    tls_stage_init_plain(&c);
+    c.s.connection_opts.write_max = (size_t)80 << 20;
+    stage_open(&c.s);
+    do_pause(&c.s.peer);
+    while (eddy_transport_get_write_buffer_size(c.s.client.t) <= (size_t)64 << 20)
+        CHECK_INT(eddy_transport_write(c.s.client.t, data, sizeof data), 0);
+    CHECK_INT(eddy_start_tls(c.s.client.t,
+                             EDDY_START_TLS(.tls = c.client, .server_hostname = "localhost"), NULL),
+              0);
+    c.s.client.t = c.s.client.p->transport;
+    stage_settle(&c.s);
+    CHECK_INT(c.s.client.count[ON_LOST], 0);
+    eddy_transport_abort(c.s.client.t, NULL);
+    UNTIL_LOST(&c.s, &c.s.client);
+    CHECK_INT(c.s.client.code, 0);
+    tls_stage_close(&c);
+}
+
 static void T10_X18_small_writes_share_a_record(void)
 {
     struct tls_stage c;
@@ -643,6 +666,7 @@ const struct test_case test_cases[] = {
     CASE(X23_T20_ciphertext_that_waits_is_counted),
     CASE(X47_R34_writing_inside_resume_writing),
     CASE(X18_T56_more_than_write_max_loses_the_connection),
+    CASE(X18_T56_what_was_allowed_before_start_tls_is),
     CASE(T10_X18_small_writes_share_a_record),
     CASE(T10_X18_sixteen_replies_are_one_record),
     CASE(T10_X20_flush_sends_at_once),

@@ -12,11 +12,17 @@
 
 /* ---- the end of it ---- */
 
-static void fail(struct tls_layer *l)
+static bool has_closed(const struct tls_layer *l, int why)
+{
+    return why == SSL_ERROR_ZERO_RETURN ||
+           (l->low_eof && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+}
+
+static void fail(struct tls_layer *l, int why)
 {
     struct eddy_error e;
 
-    if (l->low_eof && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+    if (has_closed(l, why)) {
         tls_clear_errors();
         eddy_error_set(&e, -ECONNRESET, "tls handshake",
                        "TLS handshake: the peer has closed the connection");
@@ -124,10 +130,11 @@ static void step(struct tls_layer *l)
     int rc = ask_openssl(l);
     if (l->state == TLS_DOWN)
         return;
-    if (rc == 1)
+    int why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(l->ssl, rc);
+    if (why == SSL_ERROR_NONE)
         succeed(l);
-    else if (SSL_get_error(l->ssl, rc) != SSL_ERROR_WANT_READ)
-        fail(l);
+    else if (why != SSL_ERROR_WANT_READ)
+        fail(l, why);
     else if (l->consumed > input_max(l))
         tls_fail(l, &too_much);
 }

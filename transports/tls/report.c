@@ -106,7 +106,7 @@ static void put_cause(struct words *w, const SSL *ssl, unsigned long e, const ch
 
     if (text)
         words_put(w, text);
-    else if (is_ssl && reason > SSL_AD_REASON_OFFSET)
+    else if (is_ssl && reason >= SSL_AD_REASON_OFFSET)
         words_printf(w, "the peer sent alert: %s", alert_text(reason - SSL_AD_REASON_OFFSET));
     else
         put_reason(w, e, data);
