@@ -81,7 +81,7 @@ static EDDY_NOINLINE void received_slow(struct eddy_transport *t, const void *da
     }
 }
 
-/* The callback has changed the state, or written more than a block. */
+/* The callback has changed the state, or written more than a block, or what is to be wiped. */
 static EDDY_COLD void flush_after_all(struct eddy_transport *t)
 {
     eddy_transport_flush(t);
@@ -104,7 +104,7 @@ void eddy_transport_received(struct eddy_io *io, const void *data, ssize_t n)
     struct eddy_block *b = t->head;
     if (!b)
         return;
-    if (EDDY_UNLIKELY(t->slow || b != t->tail)) {
+    if (EDDY_UNLIKELY((t->slow & ~SLOW_COVERED) || b != t->tail)) {
         flush_after_all(t);
         return;
     }

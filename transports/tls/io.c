@@ -9,8 +9,10 @@
 #include "framework/loop/loop.h"
 #include <string.h>
 
-/* Plaintext that one connection may have delivered, or sent from its queue, in a turn. */
+/* Plaintext that one connection may have delivered, or sent from its queue, in a turn. A record
+ * costs as much as some bytes, however few are in it. */
 #define TURN (128 * 1024)
+#define RECORD_COST 512
 #define SMALL_RECORD 1400
 #define SMALL_RECORDS (64 * 1024)
 #define MAX_IOV 64
@@ -36,8 +38,14 @@ static bool has_more(const struct tls_layer *l)
     return l->in_len > 0 || l->low_eof || SSL_has_pending(l->ssl);
 }
 
-/* Fills buf as far as there is something: SSL_ERROR_NONE if there may be more, else why not. */
-static int decrypt(struct tls_layer *l, char *buf, size_t size, size_t *ret)
+static void spend(size_t *budget, size_t n)
+{
+    *budget -= n < *budget ? n : *budget;
+}
+
+/* Fills buf as far as there is something, and a turn goes: SSL_ERROR_NONE if there may be more,
+ * else why not. */
+static int decrypt(struct tls_layer *l, char *buf, size_t size, size_t *budget, size_t *ret)
 {
     size_t n = 0, got;
     bool more = true;
@@ -47,8 +55,9 @@ static int decrypt(struct tls_layer *l, char *buf, size_t size, size_t *ret)
     tls_clear_errors();
     while (n < size && (rc = SSL_read_ex(l->ssl, buf + n, size - n, &got)) == 1) {
         n += got;
+        spend(budget, got + RECORD_COST);
         more = has_more(l);
-        if (l->low_eof || !more) /* a truncation is met by a call of its own, see settle */
+        if (l->low_eof || !more || *budget == 0) /* a truncation is met by a call of its own */
             break;
     }
     tls_leave(l);
@@ -118,8 +127,7 @@ static bool read_some(struct tls_layer *l, size_t *budget)
         if (room == 0 || !may_read(l))
             return true; /* lost or paused, or switched to another protocol */
     }
-    int status = decrypt(l, buf, room, &n);
-    *budget -= n < *budget ? n : *budget;
+    int status = decrypt(l, buf, room, budget, &n);
     return settle(l, status, buf, n);
 }
 
@@ -335,7 +343,7 @@ void tls_go_on(struct eddy_handle *h)
 
     l->settling = false;
     tls_read(l);
-    if (l->state < TLS_DOWN && may_read(l))
-        tls_let_in(l);
+    if (l->state < TLS_DOWN && may_read(l) && !eddy_handle_is_pending(h))
+        tls_let_in(l); /* else OpenSSL still has enough for a turn */
     tls_write_queue(l);
 }

@@ -12,6 +12,16 @@
 #define WARM_MAX 64
 #define LARGE (TLS_RECORD / 2)
 
+/* Until these versions SSL_free_buffers also frees what is half read (CVE-2024-4741): whoever is
+ * never warm needs it never. */
+static bool can_be_cooled(void)
+{
+    static const unsigned long mended[] = {0x300000e0, 0x30100060, 0x30200020, 0x30300010};
+    unsigned long version = OpenSSL_version_num(), minor = version >> 20 & 0xff;
+
+    return version >> 28 > 3 || minor >= sizeof mended / sizeof *mended || version >= mended[minor];
+}
+
 static void warm_up(struct tls_layer *l)
 {
     struct eddy_loop *loop = l->o.t.io.loop;
@@ -45,7 +55,7 @@ void tls_has_read(struct tls_layer *l, size_t n)
 
     if (n >= LARGE) {
         tls_cool(l);
-    } else if (!eddy_link_is_member(&l->warm)) {
+    } else if (!eddy_link_is_member(&l->warm) && can_be_cooled()) {
         if (loop->warm_count >= WARM_MAX)
             cool_oldest(loop);
         warm_up(l);
