@@ -85,16 +85,12 @@ struct tls_layer *tls_of(const SSL *ssl)
 
 int tls_making_fails(struct tls_making *m, const char *fmt, ...)
 {
-    unsigned long code = ERR_peek_error(), any = code;
+    unsigned long code = ERR_peek_error();
     const char *why = ERR_reason_error_string(code);
     char text[EDDY_ERROR_TEXT];
     va_list args;
 
-    while (any && ERR_GET_REASON(any) != ERR_R_MALLOC_FAILURE) {
-        any = ERR_get_error();
-    }
-    ERR_clear_error();
-    if (any)
+    if (tls_was_short_of_memory())
         return eddy_error_set(m->e, -ENOMEM, "new tls", "TLS context: no memory");
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);

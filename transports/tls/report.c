@@ -7,6 +7,7 @@
 
 #define OP "tls"
 #define DATA_MAX 60
+#define PROBE 65536
 
 /* Since OpenSSL 3.2, which may be met by what was built with an older one. */
 #ifndef SSL_R_RECORD_LAYER_FAILURE
@@ -140,16 +141,19 @@ static int code_of_verification(long result)
                                               : EDDY_ETLS_CERT;
 }
 
-/* Whether memory was short, which any of them may say, and which is behind the others then. */
-static bool empty_queue(void)
+/* Any of the errors may say so, and then it is behind the others. Decoders say nothing: to them
+ * what they had no memory to look at is unsupported. But whoever asks finds that there is none. */
+bool tls_was_short_of_memory(void)
 {
-    bool no_memory = false;
+    void *probe = OPENSSL_malloc(PROBE);
+    bool short_of_it = !probe;
     unsigned long e;
 
+    OPENSSL_free(probe);
     while ((e = ERR_get_error()) != 0)
         if (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE)
-            no_memory = true;
-    return no_memory;
+            short_of_it = true;
+    return short_of_it;
 }
 
 /* Ours: a callback of OpenSSL's had a reason of its own to say no. */
@@ -184,7 +188,7 @@ int tls_report(SSL *ssl, const char *doing, struct eddy_error *ret)
     } else {
         put_cause(&w, ssl, e, flags & ERR_TXT_STRING ? data : NULL);
     }
-    if (empty_queue() || code == -ENOMEM)
+    if (tls_was_short_of_memory() || code == -ENOMEM)
         return eddy_error_set(ret, -ENOMEM, OP, "%s: no memory", doing);
     eddy_error_set(ret, code, OP, "%s: %s", doing, cause);
     if (ret)

@@ -190,6 +190,8 @@ void tls_timer(struct eddy_timer *t);
 /* The oldest entry of OpenSSL's queue, which is emptied, as one sentence. `doing`: "TLS handshake".
  * ssl may be NULL. The code: EDDY_ETLS, EDDY_ETLS_CERT, -ENOMEM. */
 int tls_report(SSL *ssl, const char *doing, struct eddy_error *ret);
+/* Whether that is behind what has just failed. OpenSSL's queue is emptied. */
+bool tls_was_short_of_memory(void);
 
 /* ---- verify.c: names ---- */
 
