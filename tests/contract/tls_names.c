@@ -208,7 +208,7 @@ static void X14_suites_groups_and_the_newest_version_are_those_of_the_name(void)
     tls_stage_close(&c);
 }
 
-#define OPTION_OF_NAME SSL_OP_NO_TICKET
+#define OPTION_OF_NAME SSL_OP_NO_ENCRYPT_THEN_MAC
 #define OPTION_OF_SERVER SSL_OP_TLSEXT_PADDING
 
 static int configure_name(void *user, SSL_CTX *ctx)
@@ -243,6 +243,35 @@ static void X14_what_experts_configure_is_that_of_the_name(void)
     CHECK_INT(SSL_get_verify_depth(ssl), 3);
     CHECK((flags & (X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL)) == X509_V_FLAG_CRL_CHECK);
     tls_stage_close(&c);
+}
+
+/* The second connection to a name. */
+static bool is_resumed(bool server, bool name, int version)
+{
+    struct tls_stage c;
+    struct actor again, guest;
+    struct eddy_tls *tls = context(WWW(.no_resumption = !name));
+    const struct eddy_tls_name names[] = {{"www.test", tls}, {NULL, NULL}};
+    pair_init(&c, WWW(.no_resumption = !server, .names = names), TRUSTING(.max_version = version));
+    eddy_tls_unref(tls);
+    stage_add(&c.s, &again, false);
+    stage_add(&c.s, &guest, true);
+    pair_open(&c);
+    CHECK_INT(eddy_transport_write(c.s.peer.t, "x", 1), 0); /* behind the tickets */
+    UNTIL(&c.s, c.s.client.received == 1);
+    CHECK_INT(pair_connect(&c, &again), 0);
+    UNTIL(&c.s, guest.count[ON_MADE] == 1);
+    bool resumed = info_of(&again).resumed;
+    tls_stage_close(&c);
+    return resumed;
+}
+
+static void X14_X15_resumption_is_that_of_the_server(void)
+{
+    need_www();
+    for (int version = EDDY_TLS_1_2; version <= EDDY_TLS_1_3; version++)
+        for (int i = 0; i < 4; i++)
+            CHECK_INT(is_resumed(i & 1, i & 2, version), i & 1);
 }
 
 /* A session that one name has given out, where no certificate is asked for, opens no other's door:
@@ -517,6 +546,7 @@ const struct test_case test_cases[] = {
     CASE(X14_revocation_lists_are_those_of_the_name),
     CASE(X14_suites_groups_and_the_newest_version_are_those_of_the_name),
     CASE(X14_what_experts_configure_is_that_of_the_name),
+    CASE(X14_X15_resumption_is_that_of_the_server),
     CASE(X14_X15_no_session_is_resumed_across_contexts),
     CASE(X14_the_server_prefers_among_what_the_client_has),
     CASE(X14_no_protocol_in_common_is_the_end),

@@ -78,6 +78,9 @@ static struct eddy_tls *choose(const struct eddy_tls_opts *o, const char *name)
     return tls && tls->server ? tls : NULL;
 }
 
+/* Tickets are sealed by the server's context: whether there are any is its affair. */
+#define OF_SERVER SSL_OP_NO_TICKET
+
 /* SSL_set_SSL_CTX takes the certificates, the trust, what is asked at callbacks, and to whom the
  * sessions belong; the rest was copied when the SSL was made. */
 static void use_rules(SSL *ssl, SSL_CTX *ctx)
@@ -91,8 +94,8 @@ static void use_rules(SSL *ssl, SSL_CTX *ctx)
     X509_VERIFY_PARAM_clear_flags(param, lists);
     X509_VERIFY_PARAM_set_flags(param,
                                 X509_VERIFY_PARAM_get_flags(SSL_CTX_get0_param(ctx)) & lists);
-    SSL_clear_options(ssl, SSL_get_options(ssl) & ~SSL_CTX_get_options(ctx));
-    SSL_set_options(ssl, SSL_CTX_get_options(ctx));
+    SSL_clear_options(ssl, SSL_get_options(ssl) & ~(SSL_CTX_get_options(ctx) | OF_SERVER));
+    SSL_set_options(ssl, SSL_CTX_get_options(ctx) & ~OF_SERVER);
     SSL_set_min_proto_version(ssl, SSL_CTX_get_min_proto_version(ctx));
     SSL_set_max_proto_version(ssl, SSL_CTX_get_max_proto_version(ctx));
     if (SSL_get_max_early_data(ssl) > early)
