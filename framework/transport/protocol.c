@@ -142,6 +142,8 @@ int eddy_transport_set_protocol(struct eddy_transport *t, struct eddy_protocol *
         return EDDY_ECLOSED;
     if (p == old)
         return 0;
+    if (t->flags & T_COVERED) /* it is the one above's */
+        return EDDY_EINVALID_STATE;
     if (p->phase_ != PHASE_IDLE || (p->flags_ & P_INSTANCE))
         return -EINVAL;
     protocol_attach(p, t);

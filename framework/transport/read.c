@@ -82,7 +82,7 @@ static EDDY_NOINLINE void received_slow(struct eddy_transport *t, const void *da
 }
 
 /* The callback has changed the state, or written more than a block, or what is to be wiped. */
-static EDDY_COLD void flush_after_all(struct eddy_transport *t)
+static EDDY_NOINLINE void flush_after_all(struct eddy_transport *t)
 {
     eddy_transport_flush(t);
 }

@@ -352,11 +352,21 @@ static void S51_not_twice_at_the_same_time(void)
     upgrade_close(&u);
 }
 
+static void ignore(struct eddy_protocol *p, const void *data, size_t len)
+{
+    (void)p, (void)data, (void)len;
+}
+
+static const struct eddy_protocol_class deaf_class = {EDDY_STATELESS_PROTOCOL_CLASS("deaf"),
+                                                      .data_received = ignore};
+
 /* Whoever has kept it would send in plain text what was meant to be encrypted. */
 static void S51_the_old_transport_takes_nothing_any_more(void)
 {
     struct upgrade u;
     struct iovec piece = {(void *)(uintptr_t) "plain", 5};
+    struct eddy_protocol deaf;
+    eddy_protocol_init(&deaf, &deaf_class);
     upgrade_init(&u);
     upgrade_open(&u);
     for (int i = 0; i < 2; i++) {
@@ -369,6 +379,7 @@ static void S51_the_old_transport_takes_nothing_any_more(void)
         CHECK_INT(eddy_transport_write(old, "plain", 5), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_transport_writev(old, &piece, 1), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_transport_write_owned(old, "plain", 5, NULL, NULL), EDDY_EINVALID_STATE);
+        CHECK_INT(eddy_transport_set_protocol(old, &deaf), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_transport_sendfile(old, STDIN_FILENO, NULL, NULL), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_start_tls(old, EDDY_START_TLS(.tls = u.c.server, .server_side = true), NULL),
                   EDDY_EINVALID_STATE);

@@ -98,7 +98,7 @@ struct eddy_unix_server_opts {
         linger;                              /* see eddy_transport_set_idle_timeout and so on */
     size_t write_low, write_high, write_max; /* 0: the defaults */
 
-    /* TLS: eddy/tls.h. A handshake that fails is reported in debug mode alone. */
+    /* TLS: eddy/tls.h. A handshake that fails is told as by eddy_server_opts. */
     struct eddy_tls *tls;
     eddy_nsec handshake_timeout; /* 0: 60 s; EDDY_FOREVER: none */
     eddy_nsec shutdown_timeout;  /* for the last bytes and the peer's close_notify; 0: 30 s,
