@@ -154,7 +154,7 @@ struct eddy_sim *test_sim(const struct eddy_loop *loop);
 void test_loop_free(struct eddy_loop *loop);
 
 /* How long test_run_until waits: on sim by the virtual clock. */
-#define TEST_DEADLINE EDDY_SEC(10)
+#define TEST_DEADLINE EDDY_SEC(30)
 
 /* Runs iterations until done(user) is true; false, and a failed check, if that takes too long. */
 bool test_run_until(struct eddy_loop *loop, bool (*done)(void *user), void *user);
