@@ -523,6 +523,11 @@ int eddy_transport_write_eof(struct eddy_transport *t)
 {
     if (!t)
         return 0;
+    return t->flags & T_COVERED ? EDDY_EINVALID_STATE : eddy_transport_write_eof_below(t);
+}
+
+int eddy_transport_write_eof_below(struct eddy_transport *t)
+{
     if (!t->cls->can_write_eof)
         return EDDY_ENOT_SUPPORTED;
     if (t->state >= EDDY_TRANSPORT_CLOSING || (t->flags & T_EOF_WANTED))

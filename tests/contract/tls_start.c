@@ -379,6 +379,7 @@ static void S51_the_old_transport_takes_nothing_any_more(void)
         CHECK_INT(eddy_transport_write(old, "plain", 5), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_transport_writev(old, &piece, 1), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_transport_write_owned(old, "plain", 5, NULL, NULL), EDDY_EINVALID_STATE);
+        CHECK_INT(eddy_transport_write_eof(old), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_transport_set_protocol(old, &deaf), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_transport_sendfile(old, STDIN_FILENO, NULL, NULL), EDDY_EINVALID_STATE);
         CHECK_INT(eddy_start_tls(old, EDDY_START_TLS(.tls = u.c.server, .server_side = true), NULL),

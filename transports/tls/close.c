@@ -27,7 +27,7 @@ void tls_finish(struct tls_layer *l)
 static void end_below(struct tls_layer *l)
 {
     if (l->rx_closed && l->tx_closed && l->state == TLS_WRAPPED)
-        eddy_transport_write_eof(l->lower);
+        eddy_transport_write_eof_below(l->lower);
 }
 
 /* write_eof, under TLS 1.3: the queue is empty. */

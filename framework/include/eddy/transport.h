@@ -32,7 +32,7 @@ struct eddy_loop;
  * It is safe to ignore the results: bytes that cannot be kept (-ENOMEM; -ENOBUFS when more than
  * write_max, 64 MiB, wait already) force-close the transport with that code, so a stream never has
  * a hole. EDDY_ECLOSED: closing, the bytes are dropped, which is logged once when it goes on;
- * EDDY_EINVALID_STATE: after write_eof; -EINVAL: NULL data. */
+ * EDDY_EINVALID_STATE: after write_eof, or what TLS was started on; -EINVAL: NULL data. */
 
 /* The bytes are sent or copied before it returns. (asyncio: Transport.write) */
 EDDY_API int eddy_transport_write(struct eddy_transport *t, const void *data, size_t len);
@@ -49,7 +49,8 @@ EDDY_API int eddy_transport_write_owned(struct eddy_transport *t, const void *da
 /* What was collected goes to the kernel now. */
 EDDY_API void eddy_transport_flush(struct eddy_transport *t);
 /* Sends what is buffered, then ends our side; reading goes on. Again, or on a closing transport:
- * nothing. EDDY_ENOT_SUPPORTED where there is no half-close. */
+ * nothing. EDDY_ENOT_SUPPORTED where there is no half-close; EDDY_EINVALID_STATE: TLS stands on it.
+ */
 EDDY_API int eddy_transport_write_eof(struct eddy_transport *t);
 EDDY_API bool eddy_transport_can_write_eof(const struct eddy_transport *t);
 
@@ -115,8 +116,8 @@ EDDY_API struct eddy_loop *eddy_transport_loop(const struct eddy_transport *t);
 EDDY_API struct eddy_protocol *eddy_transport_protocol(const struct eddy_transport *t);
 /* Who gets the next callback. The old one gets fini from the loop, and neither gets connection_made
  * or connection_lost for it (contract R36-R39). -EINVAL: no data_received in the class, or p is
- * attached elsewhere (nothing is done for the present one); EDDY_ECLOSED: connection_lost was
- * delivered or is due. */
+ * attached elsewhere (nothing is done for the present one); EDDY_EINVALID_STATE: TLS was started on
+ * t, and p->transport is another one; EDDY_ECLOSED: connection_lost was delivered or is due. */
 EDDY_API int eddy_transport_set_protocol(struct eddy_transport *t, struct eddy_protocol *p);
 
 /* Extra info, typed (asyncio: get_extra_info). EDDY_ENOT_SUPPORTED where there is none; all answer

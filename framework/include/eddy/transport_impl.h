@@ -181,8 +181,9 @@ EDDY_API void eddy_transport_made(struct eddy_transport *t, struct eddy_protocol
  * somebody's bytes in the middle of its stream would break it, or go out unencrypted. */
 EDDY_API void eddy_transport_cover(struct eddy_transport *lower);
 EDDY_API bool eddy_transport_is_covered(const struct eddy_transport *t);
-/* As eddy_transport_write, by the transport above. */
+/* As eddy_transport_write and eddy_transport_write_eof, by the transport above. */
 EDDY_API int eddy_transport_write_below(struct eddy_transport *lower, const void *data, size_t len);
+EDDY_API int eddy_transport_write_eof_below(struct eddy_transport *lower);
 /* There is none any more: lower's connection_lost has returned, and so has the upper one's. */
 EDDY_API void eddy_transport_uncover(struct eddy_transport *lower);
 /* The same as cover, for a lower one that is open and has a protocol: it becomes `upper`'s, without
