@@ -388,7 +388,8 @@ static void ask_for(const char *name, bool has_names)
 
 static void X14_what_is_no_host_is_no_name(void)
 {
-    static const char *const bad[] = {"../../a", "\x1b[2J", "a\r\nHost: b", "\xc3\xa4.test", "a b"};
+    static const char *const bad[] = {"../../a", "\x1b[2J", "a\r\nHost: b", "\xc3\xa4.test",
+                                      "a b",     "..",      "...",          "a..b"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ask_for(bad[i], false);
         ask_for(bad[i], true);

@@ -18,8 +18,10 @@ static const struct eddy_error broken = {
  * for, but some do. */
 static bool is_host(const char *name)
 {
-    return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                             "0123456789-_.:")] == '\0';
+    size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "0123456789-_.:");
+
+    return name[good] == '\0' && !strstr(name, "..");
 }
 
 /* As RFC 6066 has it: a list of names, of which there is one of a kind only. False: it is none. */
@@ -38,11 +40,12 @@ static bool name_of_hello(SSL *ssl, char *buf, size_t *ret_len)
         return false;
     for (size_t i = 0; i < n; i++)
         buf[i] = (char)(p[5 + i] >= 'A' && p[5 + i] <= 'Z' ? p[5 + i] + ('a' - 'A') : p[5 + i]);
-    if (buf[n - 1] == '.')
-        n--;
     buf[n] = '\0';
+    bool good = is_host(buf);
+    if (buf[n - 1] == '.')
+        buf[--n] = '\0';
     *ret_len = n;
-    return is_host(buf);
+    return good;
 }
 
 static struct eddy_tls *find(const struct eddy_tls_name *names, const char *name)
