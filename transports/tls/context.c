@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PROBE 65536
+
 /* ---- what hangs on an SSL_CTX ---- */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -83,6 +85,16 @@ struct tls_layer *tls_of(const SSL *ssl)
 
 /* ---- making one ---- */
 
+/* OpenSSL's decoders say nothing of it: to them what they had no memory to look at is unsupported.
+ * But whoever asks finds that there is none. */
+static bool is_memory_short(void)
+{
+    void *probe = OPENSSL_malloc(PROBE);
+
+    OPENSSL_free(probe);
+    return !probe;
+}
+
 int tls_making_fails(struct tls_making *m, const char *fmt, ...)
 {
     unsigned long code = ERR_peek_error();
@@ -90,7 +102,8 @@ int tls_making_fails(struct tls_making *m, const char *fmt, ...)
     char text[EDDY_ERROR_TEXT];
     va_list args;
 
-    if (tls_was_short_of_memory())
+    bool no_memory = is_memory_short();
+    if (tls_was_short_of_memory() || no_memory)
         return eddy_error_set(m->e, -ENOMEM, "new tls", "TLS context: no memory");
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -315,11 +328,26 @@ static int check_reload(const struct eddy_tls *tls, const struct eddy_tls_opts *
     if (o->server != tls->server)
         return eddy_error_set(e, -EINVAL, "reload tls",
                               "TLS context: a client's cannot become a server's, nor the reverse");
-    for (size_t i = 0; o->names && o->names[i].name; i++)
-        if (leads_to(o->names[i].tls, tls)) /* it would keep itself alive */
-            return eddy_error_set(e, -EINVAL, "reload tls",
-                                  "TLS context: .names: itself, or one that has it by name");
     return 0;
+}
+
+/* In a circle they would keep each other alive. Of two that name each other at the same time one
+ * finds the other done. */
+static int exchange_alone(struct eddy_tls *tls, const struct eddy_tls_opts *o, struct eddy_error *e,
+                          SSL_CTX **ctx)
+{
+    static pthread_mutex_t alone = PTHREAD_MUTEX_INITIALIZER;
+    bool circle = false;
+
+    pthread_mutex_lock(&alone);
+    for (size_t i = 0; !circle && o && o->names && o->names[i].name; i++)
+        circle = leads_to(o->names[i].tls, tls);
+    if (!circle)
+        *ctx = exchange(tls, *ctx);
+    pthread_mutex_unlock(&alone);
+    return circle ? eddy_error_set(e, -EINVAL, "reload tls",
+                                   "TLS context: .names: itself, or one that has it by name")
+                  : 0;
 }
 
 /* With a reference. NULL: no memory. */
@@ -346,7 +374,7 @@ int eddy_tls_reload(struct eddy_tls *tls, const struct eddy_tls_opts *opts,
     else
         rc = build(tls, b, e, &ctx);
     if (rc == 0)
-        ctx = exchange(tls, ctx);
+        rc = exchange_alone(tls, opts, e, &ctx);
     pthread_mutex_unlock(&tls->building);
     tls_block_unref(b);
     SSL_CTX_free(ctx);

@@ -7,7 +7,6 @@
 
 #define OP "tls"
 #define DATA_MAX 60
-#define PROBE 65536
 
 /* Since OpenSSL 3.2, which may be met by what was built with an older one. */
 #ifndef SSL_R_RECORD_LAYER_FAILURE
@@ -141,15 +140,12 @@ static int code_of_verification(long result)
                                               : EDDY_ETLS_CERT;
 }
 
-/* Any of the errors may say so, and then it is behind the others. Decoders say nothing: to them
- * what they had no memory to look at is unsupported. But whoever asks finds that there is none. */
+/* Any of the errors may say so, and then it is behind the others. */
 bool tls_was_short_of_memory(void)
 {
-    void *probe = OPENSSL_malloc(PROBE);
-    bool short_of_it = !probe;
+    bool short_of_it = false;
     unsigned long e;
 
-    OPENSSL_free(probe);
     while ((e = ERR_get_error()) != 0)
         if (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE)
             short_of_it = true;

@@ -1,8 +1,8 @@
 /*
  * TLS from the inside. OpenSSL is driven through a BIO of our own: it reads from a window onto what
- * the lower transport has just received, and writes into the lower transport's queue. Every call of
- * OpenSSL stands in handshake.c, io.c and close.c for a connection, in context.c and its like for a
- * context.
+ * the lower transport has just received, and writes into the lower transport's queue. What moves a
+ * connection on stands in handshake.c, early.c, io.c and close.c; a context is made in context.c
+ * and its like.
  */
 #ifndef EDDY_TRANSPORTS_TLS_TLS_H
 #define EDDY_TRANSPORTS_TLS_TLS_H

@@ -90,8 +90,8 @@ struct eddy_tls_opts {
     const char *groups;      /* NULL: "X25519:P-256:P-384" */
 
     /* Server: other contexts by the name that the client asks for; then `select`, which returns
-     * one, lent, or NULL. Then this one, unless strict: an alert. Their trust, client rules, ALPN
-     * and certificates hold; resumption is this one's. */
+     * one, lent, or NULL. Then this one, unless strict: an alert. All of theirs holds, but that
+     * resumption, .allow_truncation and .small_records_first are this one's. */
     const struct eddy_tls_name *names;
     struct eddy_tls *(*select)(void *user, const char *name);
     bool strict_names;
