@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll io_uring
+# backends: epoll io_uring
 # serial
 # clause: A11 B3
 """call_order prints the lines of A11 in their order, at their times, and ends at one second."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll io_uring
+# backends: epoll io_uring
 # serial
 # timeout: 60
 # clause: A18 A19 A20 B10

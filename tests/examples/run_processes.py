@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# backends: select poll epoll io_uring
+# backends: epoll io_uring
 # serial
 # clause: A13 A14 A15 U1 U15
 """run_processes: the lines of A13, A14 and A15, at their times."""
