@@ -117,6 +117,40 @@ static void X14_strict_names_leave_the_others_out(void)
     eddy_tls_unref(of_select);
 }
 
+/* In no order; by turns blog's, a wildcard, and shop's. */
+static void X14_many_names(void)
+{
+    enum { MANY_NAMES = 3000 };
+    static struct eddy_tls_name names[MANY_NAMES + 1];
+    static char text[MANY_NAMES][24];
+    struct tls_stage c;
+    need_names();
+    struct cert *certs[] = {blog, wild, shop};
+    struct eddy_tls *of[3];
+    for (int i = 0; i < 3; i++)
+        of[i] = context(EDDY_TLS_SERVER(CERT_PEM(certs[i])));
+    for (int i = 0; i < MANY_NAMES; i++) {
+        int n = i * 7 % MANY_NAMES; /* each once */
+        snprintf(text[i], sizeof text[i], n % 3 == 1 ? "*.n%d.test" : "n%d.test", n);
+        names[i] = (struct eddy_tls_name){text[i], of[n % 3]};
+    }
+    pair_init(&c, WWW(.names = names), TRUSTING());
+    c.s.server_class = &quiet_class;
+    c.s.server_opts.arg = NULL;
+    pair_begin(&c);
+    CHECK_STR(who(&c, "n0.test"), "CN=blog");
+    CHECK_STR(who(&c, "n1.test"), "CN=www");
+    CHECK_STR(who(&c, "a.n1.test"), "CN=wild");
+    CHECK_STR(who(&c, "a.b.n1.test"), "CN=www");
+    CHECK_STR(who(&c, "N1500.Test"), "CN=blog");
+    CHECK_STR(who(&c, "x.n2998.test"), "CN=wild");
+    CHECK_STR(who(&c, "n2999.test"), "CN=shop");
+    CHECK_STR(who(&c, "n3000.test"), "CN=www");
+    tls_stage_close(&c);
+    for (int i = 0; i < 3; i++)
+        eddy_tls_unref(of[i]);
+}
+
 /* ---- what goes with the context ---- */
 
 static void X14_client_rules_and_trust_are_those_of_the_name(void)
@@ -542,6 +576,7 @@ static void X14_a_second_hello_must_ask_for_the_name_of_the_first(void)
 const struct test_case test_cases[] = {
     CASE(X14_the_name_that_is_asked_for_chooses_the_context),
     CASE(X14_strict_names_leave_the_others_out),
+    CASE(X14_many_names),
     CASE(X14_client_rules_and_trust_are_those_of_the_name),
     CASE(X14_versions_are_those_of_the_name),
     CASE(X14_revocation_lists_are_those_of_the_name),

@@ -203,7 +203,7 @@ static int build(struct eddy_tls *tls, struct tls_block *b, struct eddy_error *e
         rc = hang(m.ctx, b, &m.made);
     if (rc < 0)
         eddy_error_set(e, rc, "new tls", "TLS context: no memory");
-    else
+    else if ((rc = tls_block_check(b, e)) == 0)
         rc = use_all(&m, tls);
     ERR_clear_error();
     EVP_MD_CTX_free(m.trust);

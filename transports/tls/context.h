@@ -10,17 +10,20 @@
 /* Options and all that they point to, as one piece of memory; counted, as each SSL_CTX that was
  * made of them has them. */
 struct tls_block {
+    struct eddy_tls_opts o; /* first */
     atomic_uint refs;
     size_t size;
-    struct eddy_tls_opts o;
     const unsigned char *alpn;
     size_t alpn_len;
+    size_t name_count;
 };
 
 /* -EINVAL, -E2BIG: with the reason in *e, if that is not NULL. */
 int tls_opts_check(const struct eddy_tls_opts *o, struct eddy_error *e);
 /* Of checked ones. NULL: no memory. */
 struct tls_block *tls_block_new(const struct eddy_tls_opts *o);
+/* What shows in the copy only. -EINVAL: with the reason in *e. */
+int tls_block_check(const struct tls_block *b, struct eddy_error *e);
 struct tls_block *tls_block_ref(struct tls_block *b);
 /* The last one wipes it. NULL is fine. */
 void tls_block_unref(struct tls_block *b);

@@ -7,6 +7,7 @@
 
 #include "transports/tls/tls.h"
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- the context ---- */
@@ -48,31 +49,24 @@ static bool name_of_hello(SSL *ssl, char *buf, size_t *ret_len)
     return good;
 }
 
-static struct eddy_tls *find(const struct eddy_tls_name *names, const char *name)
-{
-    for (; names && names->name; names++)
-        if (strcmp(names->name, name) == 0)
-            return names->tls;
-    return NULL;
-}
-
 /* "*.example.org" is for one label more, and no less. */
-static struct eddy_tls *find_wildcard(const struct eddy_tls_name *names, const char *name)
+static struct eddy_tls *find_wildcard(const struct eddy_tls_opts *o, const char *name)
 {
     const char *parent = strchr(name, '.');
+    char wildcard[TLS_NAME + 1];
 
-    for (; parent && parent > name && names && names->name; names++)
-        if (names->name[0] == '*' && strcmp(names->name + 1, parent) == 0)
-            return names->tls;
-    return NULL;
+    if (!parent || parent == name)
+        return NULL;
+    snprintf(wildcard, sizeof wildcard, "*%s", parent);
+    return tls_find_name(o, wildcard);
 }
 
 static struct eddy_tls *choose(const struct eddy_tls_opts *o, const char *name)
 {
-    struct eddy_tls *tls = name[0] == '*' ? NULL : find(o->names, name);
+    struct eddy_tls *tls = tls_find_name(o, name);
 
     if (!tls)
-        tls = find_wildcard(o->names, name);
+        tls = find_wildcard(o, name);
     if (!tls && o->select) {
         ERR_set_mark();
         tls = o->select(o->user, name);

@@ -4,6 +4,7 @@
 #include "framework/base/alloc.h"
 #include "framework/base/opts.h"
 #include <openssl/crypto.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -138,14 +139,6 @@ static const char *object_to_alpn(const struct eddy_tls_opts *o)
     return sum > ALPN_LIST_MAX ? ".alpn: the list is too long" : NULL;
 }
 
-/* Without a dot at the end. */
-static size_t length_of(const char *name)
-{
-    size_t len = strlen(name);
-
-    return len > 0 && name[len - 1] == '.' ? len - 1 : len;
-}
-
 /* "a.b", "*.a.b", "a.b." */
 static bool is_name(const char *name)
 {
@@ -161,17 +154,6 @@ static bool is_name(const char *name)
     return len > 0 && len <= NAME_MAX_LENGTH && name[0] != '.';
 }
 
-/* Whether some other before it is the same. */
-static bool is_repeated(const struct eddy_tls_name *names, size_t i)
-{
-    size_t len = length_of(names[i].name);
-
-    for (size_t j = 0; j < i; j++)
-        if (length_of(names[j].name) == len && strncasecmp(names[j].name, names[i].name, len) == 0)
-            return true;
-    return false;
-}
-
 static const char *object_to_names(const struct eddy_tls_opts *o)
 {
     if (o->strict_names && !o->names && !o->select)
@@ -179,8 +161,6 @@ static const char *object_to_names(const struct eddy_tls_opts *o)
     for (size_t i = 0; o->names && o->names[i].name; i++) {
         if (!is_name(o->names[i].name))
             return ".names: a name must be as \"example.org\" or \"*.example.org\"";
-        if (is_repeated(o->names, i))
-            return ".names: a name that is there twice";
         if (!o->names[i].tls)
             return ".names: a name without a context";
         if (!o->names[i].tls->server)
@@ -288,12 +268,20 @@ static void make_plain(char *name)
             *name = (char)(*name - 'A' + 'a');
 }
 
-static const struct eddy_tls_name *put_names(struct room *r, const struct eddy_tls_name *list)
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct eddy_tls_name *)a)->name, ((const struct eddy_tls_name *)b)->name);
+}
+
+/* Sorted, as there may be thousands. */
+static const struct eddy_tls_name *put_names(struct room *r, const struct eddy_tls_name *list,
+                                             size_t *ret_count)
 {
     size_t n = 0;
 
     while (list && list[n].name)
         n++;
+    *ret_count = n;
     struct eddy_tls_name *copy = put(r, list, (n + 1) * sizeof *list);
     for (size_t i = 0; i < n; i++) {
         char *name = put_string(r, list[i].name);
@@ -303,6 +291,8 @@ static const struct eddy_tls_name *put_names(struct room *r, const struct eddy_t
         copy[i].name = name;
         eddy_tls_ref(copy[i].tls);
     }
+    if (copy)
+        qsort(copy, n, sizeof *copy, compare_names);
     return copy;
 }
 
@@ -325,7 +315,7 @@ static void put_all(struct room *r, struct tls_block *b, const struct eddy_tls_o
     b->o.ciphers = put_string(r, o->ciphers ? o->ciphers : CIPHERS);
     b->o.suites = put_string(r, o->suites ? o->suites : SUITES);
     b->o.groups = put_string(r, o->groups ? o->groups : GROUPS);
-    b->o.names = put_names(r, o->names);
+    b->o.names = put_names(r, o->names, &b->name_count);
     b->o.ocsp_file = put_string(r, o->ocsp_file);
     b->o.keylog_file = put_string(r, o->keylog_file);
 }
@@ -345,6 +335,25 @@ struct tls_block *tls_block_new(const struct eddy_tls_opts *o)
     b->size = size;
     atomic_init(&b->refs, 1);
     return b;
+}
+
+int tls_block_check(const struct tls_block *b, struct eddy_error *e)
+{
+    for (size_t i = 1; i < b->name_count; i++)
+        if (compare_names(&b->o.names[i - 1], &b->o.names[i]) == 0)
+            return eddy_error_set(e, -EINVAL, "new tls",
+                                  "TLS context: .names: a name that is there twice");
+    return 0;
+}
+
+struct eddy_tls *tls_find_name(const struct eddy_tls_opts *o, const char *name)
+{
+    const struct tls_block *b = (const struct tls_block *)o;
+    const struct eddy_tls_name wanted = {.name = name}, *found = NULL;
+
+    if (b->name_count > 0)
+        found = bsearch(&wanted, o->names, b->name_count, sizeof wanted, compare_names);
+    return found ? found->tls : NULL;
 }
 
 struct tls_block *tls_block_ref(struct tls_block *b)

@@ -241,6 +241,8 @@ struct tls_layer *tls_of(const SSL *ssl);
 /* What an SSL_CTX was made of; it lives as long as that. Names (.names) are in lower case, without
  * a trailing dot. */
 const struct eddy_tls_opts *tls_ctx_opts(const SSL_CTX *ctx);
+/* Whose name of theirs it is, as it stands there; NULL: nobody's. */
+struct eddy_tls *tls_find_name(const struct eddy_tls_opts *o, const char *name);
 /* .alpn as it stands in a hello: strings behind their lengths. */
 const unsigned char *tls_ctx_alpn(const SSL_CTX *ctx, size_t *ret_len);
 /* 32 bytes that differ where trust does, or what is asked of the peer: what was verified under
