@@ -1,54 +1,16 @@
-/* Servers: accepting, counting, closing, draining. */
+/* Servers: accepting, counting, creating. How they end stands in server_end.c. */
+#include "transports/server.h"
 #include "framework/base/alloc.h"
 #include "framework/base/opts.h"
 #include "framework/base/slab.h"
 #include "framework/loop/loop.h"
 #include "transports/fdstream.h"
 #include "transports/listen.h"
-#include "transports/tls/layer.h"
-#include <eddy/server.h>
 #include <string.h>
 
 #define DEFAULT_BACKLOG 100
 #define DEFAULT_HANDSHAKES 1024
 #define ACCEPT_RETRY EDDY_SEC(1)
-
-struct eddy_server {
-    struct eddy_owner owner; /* of the connections */
-    struct eddy_resource resource;
-    struct eddy_loop *loop; /* NULL once that is closed */
-    unsigned refs;          /* the users', one while open, and one per connection's storage */
-    const struct eddy_protocol_class *cls;
-    void *arg;
-    struct eddy_limits *limits;
-    struct tls_settings tls; /* with a reference */
-    struct eddy_limits *tls_limits;
-    struct eddy_link handshaking; /* transports that TLS connections are to stand on */
-    unsigned handshakes, max_handshakes;
-    bool is_unix;
-    unsigned max_fds;
-    struct eddy_slab *slab;
-    struct eddy_link connections;
-    unsigned count, max;
-    struct listener *listeners;
-    int backlog;
-    bool serving;
-    bool closed;
-    bool drained;         /* shutdown_requested was asked for */
-    bool starving;        /* accept met a shortage */
-    eddy_nsec starved_at; /* when that was last reported; 0: never */
-    struct eddy_timer retry;
-    struct eddy_handle freed;  /* ... and waits for a descriptor */
-    struct eddy_handle asking; /* drain: shutdown_requested is owed */
-    struct eddy_timer drain_end;
-    struct eddy_future *forever;
-    struct eddy_link waiters;
-};
-
-struct waiter {
-    struct eddy_link link;
-    struct eddy_future *future;
-};
 
 /* ---- references ---- */
 
@@ -143,8 +105,6 @@ static void starve(struct eddy_server *s, int code)
 
 /* ---- connections ---- */
 
-static void try_complete(struct eddy_server *s);
-
 static void connection_ended(struct eddy_owner *o, struct eddy_transport *t)
 {
     struct eddy_server *s = EDDY_CONTAINER_OF(o, struct eddy_server, owner);
@@ -153,7 +113,7 @@ static void connection_ended(struct eddy_owner *o, struct eddy_transport *t)
     s->count--;
     if (s->count + 1 == s->max)
         watch_listeners(s);
-    try_complete(s);
+    eddy_server_try_complete(s);
 }
 
 static void free_connection(struct eddy_owner *o, struct eddy_transport *t)
@@ -265,12 +225,6 @@ static void begin_handshake(struct eddy_server *s, struct eddy_transport *t)
     refuse(s, t, -ENOMEM);
 }
 
-static void abort_handshakes(struct eddy_server *s, const struct eddy_error *why)
-{
-    for (struct eddy_link *l = s->handshaking.next; l != &s->handshaking; l = l->next)
-        eddy_transport_abort(EDDY_CONTAINER_OF(l, struct eddy_transport, link), why);
-}
-
 /* ---- accepting ---- */
 
 static void make_plain(struct eddy_server *s, struct eddy_transport *t)
@@ -323,159 +277,6 @@ unsigned eddy_server_connections(const struct eddy_server *s)
     return s ? s->count : 0;
 }
 
-/* Transports leave the list from the loop alone, so walking it while calling them is safe. */
-void eddy_server_close_clients(struct eddy_server *s)
-{
-    if (!s)
-        return;
-    abort_handshakes(s, NULL);
-    for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
-        eddy_transport_close(EDDY_CONTAINER_OF(l, struct eddy_transport, link));
-}
-
-void eddy_server_abort_clients(struct eddy_server *s, const struct eddy_error *why)
-{
-    if (!s)
-        return;
-    abort_handshakes(s, why);
-    for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
-        eddy_transport_abort(EDDY_CONTAINER_OF(l, struct eddy_transport, link), why);
-}
-
-/* ---- closing ---- */
-
-static void complete_waiters(struct eddy_server *s)
-{
-    struct eddy_link *l;
-
-    while ((l = eddy_list_pop(&s->waiters)) != NULL) {
-        struct waiter *w = EDDY_CONTAINER_OF(l, struct waiter, link);
-
-        eddy_future_set_result_unless_cancelled(w->future, NULL, NULL);
-        eddy_future_unref(w->future);
-        eddy_free(w);
-    }
-    if (s->forever) {
-        struct eddy_future *f = s->forever;
-
-        s->forever = NULL;
-        eddy_future_on_cancel(f, NULL, NULL);
-        eddy_future_cancel(f, "the server was closed");
-        eddy_future_unref(f);
-    }
-}
-
-/* Closed, and the last connection has ended. */
-static void try_complete(struct eddy_server *s)
-{
-    if (!s->closed || s->count > 0)
-        return;
-    eddy_timer_cancel(&s->drain_end);
-    eddy_handle_cancel(&s->asking); /* there is nobody left to ask, and s may go */
-    complete_waiters(s);
-}
-
-void eddy_server_close(struct eddy_server *s)
-{
-    if (!s || s->closed)
-        return;
-    s->closed = true;
-    s->serving = false;
-    s->starving = false;
-    eddy_timer_cancel(&s->retry);
-    eddy_handle_cancel(&s->freed);
-    for (struct listener *l = s->listeners, *next; l; l = next) {
-        next = l->next;
-        eddy_listener_close(l, s->loop);
-    }
-    s->listeners = NULL;
-    abort_handshakes(s, NULL); /* contract S30 */
-    try_complete(s);
-    eddy_server_unref(s);
-}
-
-static void loop_closing(struct eddy_resource *r)
-{
-    struct eddy_server *s = EDDY_CONTAINER_OF(r, struct eddy_server, resource);
-    const char *site = s->owner.site;
-
-    eddy_server_ref(s);
-    if (!s->closed)
-        eddy_loop_log(s->loop, EDDY_LOG_WARNING, "loop",
-                      "server still open when its loop closes%s%s", site ? ", opened at " : "",
-                      site ? site : "");
-    eddy_handle_cancel(&s->asking);
-    eddy_transports_loop_closing(s->loop, &s->handshaking);
-    eddy_transports_loop_closing(s->loop, &s->connections);
-    eddy_server_close(s);
-    s->loop = NULL; /* its connections know their own */
-    eddy_server_unref(s);
-}
-
-int eddy_server_wait_closed(struct eddy_server *s, struct eddy_future **ret)
-{
-    if (!s || !ret)
-        return -EINVAL;
-    if (!s->loop)
-        return EDDY_ELOOP_CLOSED;
-    struct waiter *w = eddy_zalloc(sizeof *w);
-    if (!w || eddy_future_new(s->loop, &w->future) < 0) {
-        eddy_free(w);
-        return -ENOMEM;
-    }
-    *ret = eddy_future_ref(w->future);
-    eddy_list_append(&s->waiters, &w->link);
-    try_complete(s);
-    return 0;
-}
-
-/* ---- draining ---- */
-
-static void ask_connections(struct eddy_handle *h)
-{
-    struct eddy_server *s = EDDY_CONTAINER_OF(h, struct eddy_server, asking);
-    size_t n = 0;
-
-    for (struct eddy_link *l = s->connections.next; l != &s->connections; l = l->next)
-        n++;
-    eddy_server_ref(s);
-    /* None comes or goes meanwhile, but start_tls puts another one into a place. */
-    for (; n > 0; n--) {
-        struct eddy_link *l = eddy_list_pop(&s->connections);
-
-        eddy_list_append(&s->connections, l);
-        eddy_transport_request_shutdown(EDDY_CONTAINER_OF(l, struct eddy_transport, link));
-    }
-    eddy_server_unref(s);
-}
-
-static void drain_ends(struct eddy_timer *t)
-{
-    eddy_server_abort_clients(EDDY_CONTAINER_OF(t, struct eddy_server, drain_end),
-                              EDDY_ERROR(-ETIMEDOUT, "the server's time for draining is over"));
-}
-
-int eddy_server_drain(struct eddy_server *s, eddy_nsec timeout, struct eddy_future **ret)
-{
-    if (!s)
-        return -EINVAL;
-    if (!s->loop)
-        return EDDY_ELOOP_CLOSED;
-    int rc = ret ? eddy_server_wait_closed(s, ret) : 0;
-    if (rc < 0)
-        return rc;
-    eddy_server_ref(s);
-    if (s->count > 0) {
-        eddy_loop_call_later(s->loop, &s->drain_end, timeout);
-        if (!s->drained)
-            eddy_loop_call_soon(s->loop, &s->asking);
-        s->drained = true;
-    }
-    eddy_server_close(s);
-    eddy_server_unref(s);
-    return 0;
-}
-
 /* ---- serving ---- */
 
 int eddy_server_start_serving(struct eddy_server *s)
@@ -493,34 +294,6 @@ int eddy_server_start_serving(struct eddy_server *s)
 bool eddy_server_is_serving(const struct eddy_server *s)
 {
     return s && s->serving;
-}
-
-static void forever_cancelled(struct eddy_future *f, void *user)
-{
-    (void)f;
-    eddy_server_close(user);
-}
-
-int eddy_server_serve_forever(struct eddy_server *s, struct eddy_future **ret)
-{
-    if (!s || !ret)
-        return -EINVAL;
-    if (s->closed)
-        return EDDY_ECLOSED;
-    if (s->forever)
-        return EDDY_EINVALID_STATE;
-    struct eddy_future *f = NULL;
-    int rc = eddy_future_new(s->loop, &f);
-    if (rc == 0)
-        rc = eddy_server_start_serving(s);
-    if (rc < 0) {
-        eddy_future_unref(f);
-        return rc;
-    }
-    s->forever = f;
-    eddy_future_on_cancel(s->forever, forever_cancelled, s);
-    *ret = eddy_future_ref(s->forever);
-    return 0;
 }
 
 /* ---- what it is ---- */
@@ -627,7 +400,7 @@ static struct eddy_server *new_server(struct eddy_loop *loop, const struct eddy_
     }
     s->owner.cls = &owner_class;
     s->owner.site = o->site;
-    s->resource.loop_closing = loop_closing;
+    eddy_server_end_init(s);
     s->loop = loop;
     s->refs = 1;
     s->cls = cls;
@@ -636,14 +409,11 @@ static struct eddy_server *new_server(struct eddy_loop *loop, const struct eddy_
     s->backlog = o->backlog ? o->backlog : DEFAULT_BACKLOG;
     s->retry.fn = on_retry;
     s->freed.fn = on_freed;
-    s->asking.fn = ask_connections;
-    s->drain_end.fn = drain_ends;
     s->max_handshakes = o->max_handshakes ? o->max_handshakes : DEFAULT_HANDSHAKES;
     s->tls = (struct tls_settings)TLS_SERVER_SETTINGS(o);
     eddy_tls_ref(s->tls.tls);
     eddy_list_init(&s->handshaking);
     eddy_list_init(&s->connections);
-    eddy_list_init(&s->waiters);
     return s;
 }
 
